@@ -14,6 +14,7 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/peer"
+	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/pipeline/pipelinetest"
 	"github.com/waybill-network/waybill/rollup"
@@ -244,7 +245,8 @@ func (c *committee) member(i int) (*peer.Member, error) {
 	}
 	c.stores = append(c.stores, s)
 	key := c.network.Members[i].BLS
-	return peer.NewMember(peer.MemberConfig{Network: c.network.ID, Key: key, Chain: c.network,
+	return peer.NewMember(peer.MemberConfig{Network: c.network.ID,
+		Keys: signer.NewLocal(key, nil), Chain: c.network,
 		Store: s, Workers: runtime.GOMAXPROCS(0),
 		Concurrent: 1, Waiting: 1, Logger: slog.New(slog.DiscardHandler)}), nil
 }

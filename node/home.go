@@ -10,6 +10,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/keys"
+	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -28,6 +29,9 @@ type Identity struct {
 	Transport ed25519.PrivateKey
 	Consensus ed25519.PrivateKey
 }
+
+// Keys signs what this node says with its duty and consensus keys.
+func (id *Identity) Keys() signer.Keys { return signer.NewLocal(id.BLS, id.Consensus) }
 
 // LoadIdentity reads the genesis file and the keystores that the settings name.
 func LoadIdentity(c *config.Config, password []byte) (*Identity, error) {

@@ -229,7 +229,7 @@ func (n *Node) startCommittee(ctx context.Context) error {
 	}
 	self, member := n.id.member()
 	if member || n.id.rotates() {
-		c.BLSKey = n.id.BLS
+		c.Keys = n.id.Keys()
 	}
 	for i, m := range n.id.Genesis.Members {
 		if n.id.rotates() {
@@ -294,7 +294,7 @@ func (n *Node) startPeers(context.Context) error {
 			return err
 		}
 		n.member = peer.NewMember(peer.MemberConfig{
-			Network: n.network, Key: n.id.BLS, Chain: n.chain, Store: n.store, Proofs: n.keys.in,
+			Network: n.network, Keys: n.id.Keys(), Chain: n.chain, Store: n.store, Proofs: n.keys.in,
 			Logger: n.log, Alarm: n.alarms.raise,
 			Accuse:  n.accuser.Accuse,
 			Workers: runtime.GOMAXPROCS(0), Concurrent: 2,

@@ -30,6 +30,7 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/keys"
 	"github.com/waybill-network/waybill/node/serve/credit"
+	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/proofs/circuit"
 	"github.com/waybill-network/waybill/proofs/quicknet"
 	"github.com/waybill-network/waybill/proofs/verifier"
@@ -155,12 +156,23 @@ func table(t testing.TB) map[string]decoder {
 		"node/api.Ack.Decode":      {decodeAck, hexes(96)},
 		"client.Pin.UnmarshalText": {text[client.Pin](), [][]byte{pin()}},
 
-		"rollup/registry.ParseClient":    {of(registry.ParseClient), zeros(registry.ClientSize)},
-		"rollup/registry.ParseNode":      {of(registry.ParseNode), zeros(registry.NodeSize)},
-		"rollup/registry.ParseService":   {of(registry.ParseService), zeros(registry.ServiceSize)},
-		"rollup/registry.ParseProofKey":  {of(registry.ParseProofKey), zeros(registry.ProofKeySize)},
-		"rollup/rotation.ParseSeats":     {of(rotation.ParseSeats), zeros(rotation.SeatsSize(64))},
-		"rollup/rotation.ParseHandOver":  {of(rotation.ParseHandOver), zeros(rotation.HandOverSize)},
+		"rollup/registry.ParseClient":   {of(registry.ParseClient), zeros(registry.ClientSize)},
+		"rollup/registry.ParseNode":     {of(registry.ParseNode), zeros(registry.NodeSize)},
+		"rollup/registry.ParseService":  {of(registry.ParseService), zeros(registry.ServiceSize)},
+		"rollup/registry.ParseProofKey": {of(registry.ParseProofKey), zeros(registry.ProofKeySize)},
+		"rollup/rotation.ParseSeats":    {of(rotation.ParseSeats), zeros(rotation.SeatsSize(64))},
+		"rollup/rotation.ParseHandOver": {of(rotation.ParseHandOver), zeros(rotation.HandOverSize)},
+		"rollup/rotation.ParseBeaconMessage": {of(rotation.ParseBeaconMessage),
+			[][]byte{new(rotation.Beacon).Message(nil)}},
+		"rollup/ledger.ParseReportMessage": {func(b []byte) error {
+			_, _, err := ledger.ParseReportMessage(b)
+			return err
+		}, reports(payloads(txs, ledger.KindReport))},
+		"node/signer.Parse": {func(b []byte) error {
+			_, err := signer.Parse(new(rollup.Network), signer.Statement{Kind: signer.Kind(b[0]),
+				Message: b[1:]})
+			return err
+		}, [][]byte{append([]byte{byte(signer.Reveal)}, new(rotation.Beacon).Message(nil)...)}},
 		"rollup/rotation.ParseDraws":     {of(rotation.ParseDraws), draws()},
 		"rollup/rotation.ParseEvidence":  {of(rotation.ParseEvidence), [][]byte{draws()[0][10+16:]}},
 		"rollup/rotation.ParseTerms":     {of(rotation.ParseTerms), terms()},
@@ -385,6 +397,15 @@ func payloads(txs [][]byte, kind ledger.Kind) (payloads [][]byte) {
 		}
 	}
 	return payloads
+}
+
+// reports are what is signed of reports.
+func reports(payloads [][]byte) (messages [][]byte) {
+	for _, p := range payloads {
+		m := new(ledger.Report).Message(rollup.Network{})[:8+32]
+		messages = append(messages, append(m, p[:len(p)-bls.SignatureSize]...))
+	}
+	return messages
 }
 
 // parts takes export files apart.

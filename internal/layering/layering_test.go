@@ -29,6 +29,7 @@ var (
 		"node/events",
 		"node/witness",
 		"node/keys",
+		"node/signer",
 		"node/config",
 		"node/content",
 		"node/committee",
@@ -92,6 +93,8 @@ var rooms = []struct {
 	{"node/events", join(core, "node/api", "node/store")},
 	{"node/witness", join(core, "rollup/export", "node/events", "node/store")},
 	{"node/keys", []string{"kernels"}},
+	// What is signed with the keys that make a member, whoever holds them.
+	{"node/signer", core},
 	{"node/config", nil},
 	{"node/content", []string{"kernels", "rollup", "rollup/manifest"}},
 	{"node/door", []string{"rollup", "node/api"}},
@@ -99,8 +102,8 @@ var rooms = []struct {
 	// What a node runs for others, a client runs again to check the bill.
 	{"node/compute/machine", []string{"kernels", "rollup", "rollup/delivery", "rollup/meter"}},
 	// What serves and what takes part. None knows another but through the node.
-	{"node/committee", join(core, "node/events", "node/store", "node/witness")},
-	{"node/duty", []string{"kernels", "rollup", "rollup/ledger", "rollup/rotation"}},
+	{"node/committee", join(core, "node/events", "node/signer", "node/store", "node/witness")},
+	{"node/duty", join(core, "node/signer")},
 	{"node/health", join(core, "node/store")},
 	{"node/serve", join(core, "rollup/delivery", "rollup/manifest", "rollup/route", "node/api",
 		"node/door", "node/serve/credit")},
@@ -110,7 +113,7 @@ var rooms = []struct {
 		"pipeline/exposure",
 		"pipeline/certify", "node/api", "node/door", "node/events", "node/store",
 		"node/witness")},
-	{"node/peer", join(core, "node/api", "node/door", "node/store")},
+	{"node/peer", join(core, "node/api", "node/door", "node/signer", "node/store")},
 	// What is seen of a node: the engine's condition, the pipeline's numbers and the puller's as
 	// they are.
 	{"node/telemetry", join(ways, "rollup/delivery", "node/committee", "node/peer")},
@@ -132,7 +135,7 @@ var rooms = []struct {
 	{"internal/verdict", protocol},
 	{"internal/mainjob", join(all, "bench", "bench/workload", "internal/verdict")},
 	{"internal/crash", join(all, "bench", "bench/workload", "internal/mainjob")},
-	{"internal/testnet", join(core, "node/events", "node/store", "node/witness",
+	{"internal/testnet", join(core, "node/events", "node/signer", "node/store", "node/witness",
 		"pipeline/pipelinetest")},
 	{"internal/testnode", join(all, "internal/testnet", "pipeline/pipelinetest")},
 }

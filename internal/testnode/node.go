@@ -13,6 +13,7 @@ import (
 
 	"github.com/waybill-network/waybill/internal/testnet"
 	"github.com/waybill-network/waybill/node/peer"
+	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/pipeline/certify"
@@ -61,7 +62,8 @@ func Start(tb testing.TB, o Options) *Node {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	member := peer.NewMember(peer.MemberConfig{Network: n.ID, Key: n.Members[o.Index].BLS, Chain: n,
+	member := peer.NewMember(peer.MemberConfig{Network: n.ID,
+		Keys: signer.NewLocal(n.Members[o.Index].BLS, nil), Chain: n,
 		Store: n.Store, Logger: slog.New(slog.DiscardHandler)})
 	members := peer.NewMembers(
 		peer.MembersConfig{Chain: n, Certificate: certificate, Local: member},

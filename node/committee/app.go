@@ -13,8 +13,8 @@ import (
 	"github.com/cometbft/cometbft/types"
 
 	"github.com/waybill-network/waybill/internal/gather"
-	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/events"
+	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/witness"
 	"github.com/waybill-network/waybill/rollup"
@@ -31,9 +31,9 @@ type app struct {
 	network     rollup.Network // of the genesis
 	genesisHash rollup.Hash    // of the state before the first block
 	directory   *directory
-	own         []byte         // this node's address in the engine
-	key         *bls.SecretKey // signs records; nil when this node does not
-	seen        seen           // nil when the committee never changes
+	own         []byte      // this node's address in the engine
+	keys        signer.Keys // signs records; nil when this node does not
+	seen        seen        // nil when the committee never changes
 
 	state   *ledger.State
 	witness *witness.Witness

@@ -234,11 +234,11 @@ func TestVoteExtensions(t *testing.T) {
 	if err != nil || stranger.IsAccepted() {
 		t.Error("extension of nobody accepted")
 	}
-	c.apps[2].key = c.members[1].bls // a signature that the others would refuse
+	c.apps[2].keys = c.members[1].keys() // a signature that the others would refuse
 	if x := c.extend(2); len(x) != 0 {
 		t.Errorf("extension %x by another key", x)
 	}
-	c.apps[2].key = nil
+	c.apps[2].keys = nil
 	if x := c.extend(2); len(x) != 0 {
 		t.Errorf("extension %x without a key", x)
 	}

@@ -76,7 +76,7 @@ func TestBoaster(t *testing.T) {
 	member.wait(t, "blocks", higher)
 	hostile, b := n.listen(t)
 	joiner, _ := n.logged(t, 0, t.TempDir(), func(c *Config) {
-		c.ConsensusKey, c.BLSKey, c.TransportKey = key("votes for nothing"), nil, key("joiner")
+		c.ConsensusKey, c.Keys, c.TransportKey = key("votes for nothing"), nil, key("joiner")
 		c.Listen = freeAddresses(t, 1)[0]
 		c.Peers = []Peer{hostile,
 			{Key: ledger.KeyOf(n.members[0].transport), Address: n.members[0].address}}

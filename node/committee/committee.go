@@ -27,8 +27,8 @@ import (
 	"github.com/cometbft/cometbft/types"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/committee/port"
+	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/witness"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -69,7 +69,7 @@ type Config struct {
 	Home         string
 	ConsensusKey ed25519.PrivateKey // votes, when the engine has it among its validators
 	TransportKey ed25519.PrivateKey // peer-to-peer identity
-	BLSKey       *bls.SecretKey     // signs records; nil for a node that does not
+	Keys         signer.Keys        // signs records; nil for a node that does not
 	Listen       string             // host:port for consensus peers; no host means every address
 	Peers        []Peer             // dialled for ever, and admitted when they call
 	// Observers are the ids of nodes that may follow the chain although the ledger does not

@@ -189,10 +189,10 @@ func TestStart(t *testing.T) {
 	}
 	other := newNetwork(t, "another", 1, 3600, 1, nil, time.Now().UTC())
 	refused("another genesis", ErrGenesis, func(c *Config) { c.Genesis = other.genesis })
-	refused("another BLS key", ErrKey, func(c *Config) { c.BLSKey = other.members[0].bls })
+	refused("another BLS key", ErrKey, func(c *Config) { c.Keys = other.members[0].keys() })
 	refused("no memory of votes", ErrSignState, func(c *Config) { c.Home = t.TempDir() })
 	observer := net.config(0, t.TempDir(), s) // has a copy of the store, and never voted
-	observer.ConsensusKey, observer.BLSKey = key("observer"), nil
+	observer.ConsensusKey, observer.Keys = key("observer"), nil
 	if e, err := Start(t.Context(), observer); err != nil {
 		t.Errorf("no memory of votes, and none needed: %v", err)
 	} else {

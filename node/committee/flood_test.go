@@ -175,7 +175,7 @@ func TestNewcomer(t *testing.T) {
 		func(c *Config) { c.Observers = []string{observer.ID()} })
 	follow := func(transport ed25519.PrivateKey) (*running, *lines) {
 		return n.logged(t, 0, t.TempDir(), func(c *Config) {
-			c.ConsensusKey, c.BLSKey, c.TransportKey = key("votes for nothing"), nil, transport
+			c.ConsensusKey, c.Keys, c.TransportKey = key("votes for nothing"), nil, transport
 			c.Listen = freeAddresses(t, 1)[0]
 			c.Peers = []Peer{{Key: ledger.KeyOf(n.members[0].transport),
 				Address: n.members[0].address}}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -31,6 +32,8 @@ type member struct {
 	bls                         *bls.SecretKey
 	address                     string // of the engine's peer-to-peer listener
 }
+
+func (m *member) keys() signer.Keys { return signer.NewLocal(m.bls, m.consensus) }
 
 func key(name string) ed25519.PrivateKey {
 	seed := sha256.Sum256([]byte(name))
@@ -96,7 +99,7 @@ func (n *network) config(i int, dir string, s *store.Store) Config {
 	c := Config{
 		Genesis: n.genesis, Home: filepath.Join(dir, "consensus"), ConsensusKey: m.consensus,
 		TransportKey: m.transport,
-		BLSKey:       m.bls, Listen: m.address, Timeouts: LAN, Store: s,
+		Keys:         m.keys(), Listen: m.address, Timeouts: LAN, Store: s,
 		Observers: n.observers, Logger: slog.New(slog.DiscardHandler),
 	}
 	for j, other := range n.members {

@@ -2,12 +2,14 @@ package committee
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
 
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -68,26 +70,24 @@ func by(list []statement, node uint32) (own []statement) {
 // ExtendVote signs what waits by the state before the block that is voted for. It checks the
 // signatures as the other members will: with one that they refuse they refuse the whole vote, and a
 // chain whose members all sign so stands still. Silence costs nothing but later certificates.
-func (a *app) ExtendVote(context.Context, *abci.RequestExtendVote) (*abci.ResponseExtendVote,
+func (a *app) ExtendVote(ctx context.Context, _ *abci.RequestExtendVote) (*abci.ResponseExtendVote,
 	error) {
 	node, known := a.self()
-	if !known || a.key == nil {
+	if !known || a.keys == nil {
 		return &abci.ResponseExtendVote{}, nil
 	}
 	owed := by(waiting(a.view.Load()), node)
 	if len(owed) == 0 {
 		return &abci.ResponseExtendVote{}, nil
 	}
-	var x extension
-	for _, s := range owed {
-		signature := bls.Default.Sign(a.key, s.message)
-		if s.handOver {
-			x.handOver = &handOverSignature{uint32(s.number), signature}
-		} else {
-			x.records = append(x.records, recordSignature{s.number, signature})
+	encoded, err := a.extend(ctx, owed)
+	if err != nil {
+		if !errors.Is(err, signer.ErrAway) { // which is said once, elsewhere
+			a.log.Error("this node votes without its signatures of records", "err", err)
 		}
+		a.metrics.ownExtensions.Inc()
+		return &abci.ResponseExtendVote{}, nil
 	}
-	encoded := x.append(nil)
 	if _, ok := share(owed, node, encoded); !ok {
 		a.log.Error("this node's signature of a record does not verify, it votes without",
 			"height", a.view.Load().Height())
@@ -95,6 +95,30 @@ func (a *app) ExtendVote(context.Context, *abci.RequestExtendVote) (*abci.Respon
 		return &abci.ResponseExtendVote{}, nil
 	}
 	return &abci.ResponseExtendVote{VoteExtension: encoded}, nil
+}
+
+// extend signs statements, and encodes what a vote says of them.
+func (a *app) extend(ctx context.Context, owed []statement) ([]byte, error) {
+	statements := make([]signer.Statement, len(owed))
+	for i, s := range owed {
+		statements[i] = signer.Statement{Kind: signer.Record, Message: s.message}
+		if s.handOver {
+			statements[i].Kind = signer.HandOver
+		}
+	}
+	signatures, err := a.keys.Sign(ctx, statements...)
+	if err != nil {
+		return nil, err
+	}
+	var x extension
+	for i, s := range owed {
+		if s.handOver {
+			x.handOver = &handOverSignature{uint32(s.number), signatures[i].Duty}
+		} else {
+			x.records = append(x.records, recordSignature{s.number, signatures[i].Duty})
+		}
+	}
+	return x.append(nil), nil
 }
 
 // VerifyVoteExtension accepts the signatures that ExtendVote of the voting member makes, and

@@ -78,8 +78,8 @@ func (n *network) dutiful(t testing.TB, i int, dir string) *running {
 		}
 	})
 	tasks.Go(func() {
-		duty.Run(ctx, duty.Config{Chain: f, Node: uint32(i), BLS: n.members[i].bls,
-			Consensus: n.members[i].consensus, Able: func() bool { return !r.Status().CatchingUp },
+		duty.Run(ctx, duty.Config{Chain: f, Node: uint32(i), Keys: n.members[i].keys(),
+			Able: func() bool { return !r.Status().CatchingUp },
 			Health: &witnesses{answers: answers{Self: uint32(i), Ask: n.dials}, net: n,
 				chain: r.Engine, kept: map[uint32]*rotation.Receipts{}},
 			Logger: slog.New(slog.DiscardHandler)})

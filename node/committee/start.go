@@ -77,7 +77,7 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 	a := &app{
 		genesis: c.Genesis, network: fresh.View().Network(), genesisHash: fresh.View().AppHash(),
 		directory: newDirectory(c.Genesis), own: []byte(address(ledger.KeyOf(c.ConsensusKey))),
-		key:   c.BLSKey,
+		keys:  c.Keys,
 		state: fresh, store: c.Store, keep: c.Keep, votes: newVotes(),
 		metrics: newMetrics(), log: c.Logger, fail: fail,
 		watchTime: cmp.Or(c.watchTime, defaultWatchTime),
@@ -107,8 +107,8 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 	}
 	a.directory.learn(a.view.Load())
 	// With another key its votes would be refused.
-	if i, known := a.self(); known && c.BLSKey != nil {
-		if node, _ := a.view.Load().Node(i); node.BLSKey != c.BLSKey.PublicKey().Bytes() {
+	if i, known := a.self(); known && c.Keys != nil {
+		if node, _ := a.view.Load().Node(i); node.BLSKey != c.Keys.Duty() {
 			return nil, ErrKey
 		}
 	}

@@ -2,10 +2,10 @@ package committee
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,11 +15,10 @@ import (
 	abci "github.com/cometbft/cometbft/abci/types"
 	"github.com/cometbft/cometbft/crypto"
 	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
-	cmtjson "github.com/cometbft/cometbft/libs/json"
-	"github.com/cometbft/cometbft/privval"
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
 	"github.com/cometbft/cometbft/types"
 
+	"github.com/waybill-network/waybill/node/committee/ballot"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -31,19 +30,12 @@ const (
 	defaultWatchTime = 30 * time.Second
 )
 
-// stateAbove is a record of votes that allows any vote above a height, and none up to it.
-func stateAbove(v *privval.FilePV, height int64) {
-	s := &v.LastSignState
-	s.Height, s.Round, s.Step = max(s.Height, height), math.MaxInt32, 3
-	s.Signature, s.SignBytes = nil, nil
-	s.Save()
-}
-
 // voter is the consensus key with the memory of what it signed last. While it is quiet, the engine
 // sees the key of a stranger in its place, and takes part as one that only listens. The engine asks
 // for the key again with each block.
 type voter struct {
-	*privval.FilePV
+	votes    ballot.Votes
+	key      crypto.PubKey
 	stranger crypto.PubKey
 	quiet    atomic.Bool
 
@@ -62,7 +54,7 @@ func (v *voter) GetPubKey() (crypto.PubKey, error) {
 	if v.quiet.Load() {
 		return v.stranger, nil
 	}
-	return v.FilePV.GetPubKey()
+	return v.key, nil
 }
 
 func (v *voter) SignVote(chain string, vote *cmtproto.Vote) error {
@@ -75,7 +67,7 @@ func (v *voter) SignVote(chain string, vote *cmtproto.Vote) error {
 		delete(v.cast, vote.Height-1000)
 		v.mu.Unlock()
 	}
-	return v.FilePV.SignVote(chain, vote)
+	return v.votes.SignVote(chain, vote)
 }
 
 // alone looks at the votes on a block, before the next is voted on, and reports whether none is of
@@ -86,7 +78,7 @@ func (v *voter) alone(height int64) bool {
 		return true
 	}
 	for _, s := range commit.Signatures {
-		if s.BlockIDFlag != types.BlockIDFlagAbsent && bytes.Equal(s.ValidatorAddress, v.Key.Address) {
+		if s.BlockIDFlag != types.BlockIDFlagAbsent && bytes.Equal(s.ValidatorAddress, v.key.Address()) {
 			v.other(height, v.last())
 			return false
 		}
@@ -123,7 +115,7 @@ func (v *voter) SignProposal(chain string, p *cmtproto.Proposal) error {
 	if v.quiet.Load() {
 		return errQuiet
 	}
-	return v.FilePV.SignProposal(chain, p)
+	return v.votes.SignProposal(chain, p)
 }
 
 // SignStateFile is where a home's record of the last vote is.
@@ -140,53 +132,52 @@ func SignAbove(home string, height int64) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return fmt.Errorf("committee: %w", err)
 	}
-	stateAbove(privval.NewFilePV(cmted25519.GenPrivKey(), "", file), height) // it names no key
-	return store.MarkPlace(filepath.Dir(file))
+	votes := ballot.New(ed25519.PrivateKey(cmted25519.GenPrivKey()), file) // the file names no key
+	return errors.Join(votes.Above(height), store.MarkPlace(filepath.Dir(file)))
 }
 
 // voter returns the consensus key with the memory of what it signed last, so that it never signs
 // twice. A member whose chain has blocks has voted, and must have that memory, unless it is quiet;
 // others may start from a copy of a store.
 func (c *Config) voter(path string, voted bool) (*voter, error) {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("committee: %w", err)
 	}
-	v := &voter{FilePV: privval.NewFilePV(cmted25519.PrivKey(c.ConsensusKey), "", path),
-		stranger: cmted25519.GenPrivKey().PubKey(), cast: make(map[int64]bool)}
 	quiet, err := c.Store.Quiet()
 	if err != nil {
 		return nil, fmt.Errorf("committee: %w", err)
 	}
-	v.quiet.Store(quiet)
-	b, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && voted && !quiet:
-		return nil, fmt.Errorf("%w: %s", ErrSignState, path)
-	case errors.Is(err, fs.ErrNotExist):
-		if !quiet {
-			v.LastSignState.Save()
-		}
-		return v, store.MarkPlace(dir)
-	case err != nil:
-		return nil, fmt.Errorf("committee: %w", err)
-	}
-	err = store.CheckPlace(dir)
-	if errors.Is(err, fs.ErrNotExist) { // of a time when there was no mark
-		err = store.MarkPlace(dir)
-	}
+	votes, err := c.record(path, voted, quiet)
 	if err != nil {
-		return nil, fmt.Errorf("committee: the record of votes: %w", err)
+		return nil, err
 	}
-	var last privval.FilePVLastSignState
-	if err := cmtjson.Unmarshal(b, &last); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrSignState, path, err)
+	key := votes.Key()
+	v := &voter{votes: votes, key: cmted25519.PubKey(key[:]),
+		stranger: cmted25519.GenPrivKey().PubKey(), cast: make(map[int64]bool)}
+	v.quiet.Store(quiet)
+	if last, known := votes.Last(); known {
+		v.begin(last)
 	}
-	s := &v.LastSignState
-	s.Height, s.Round, s.Step = last.Height, last.Round, last.Step
-	s.Signature, s.SignBytes = last.Signature, last.SignBytes
-	v.begin(last.Height)
 	return v, nil
+}
+
+// record opens the record of votes in a home.
+func (c *Config) record(path string, voted, quiet bool) (*ballot.File, error) {
+	votes, err := ballot.Load(c.ConsensusKey, path)
+	_, there := os.Lstat(path)
+	switch {
+	case err == nil:
+		return votes, nil
+	case !errors.Is(err, ballot.ErrMissing):
+		return nil, fmt.Errorf("committee: %w", err)
+	case !errors.Is(there, fs.ErrNotExist) || voted && !quiet:
+		return nil, fmt.Errorf("%w: %w", ErrSignState, err)
+	}
+	votes = ballot.New(c.ConsensusKey, path)
+	if quiet {
+		return votes, store.MarkPlace(filepath.Dir(path))
+	}
+	return votes, votes.Save()
 }
 
 // watch ends this engine when a block carries a vote of its key that it did not cast: another
@@ -214,7 +205,7 @@ func (a *app) elsewhere(height, last int64) {
 
 // carries reports whether a block carries a vote of this node's key on the block before it.
 func (a *app) carries(req *abci.RequestFinalizeBlock) bool {
-	own := address(ledger.Key(a.voter.Key.PubKey.Bytes()))
+	own := string(a.voter.key.Address())
 	for _, vote := range req.DecidedLastCommit.Votes {
 		if string(vote.Validator.Address) == own {
 			return vote.BlockIdFlag != cmtproto.BlockIDFlagAbsent
@@ -240,7 +231,9 @@ func (a *app) speak(view *ledger.View) error {
 		view.Time().Sub(a.firstTime) < a.watchTime {
 		return nil
 	}
-	stateAbove(a.voter.FilePV, view.Height())
+	if err := a.voter.votes.Above(view.Height()); err != nil {
+		return err
+	}
 	a.voter.begin(view.Height())
 	if err := a.store.PutQuiet(false); err != nil {
 		return err

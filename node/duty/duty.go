@@ -6,13 +6,12 @@ package duty
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"log/slog"
 	"slices"
 	"time"
 
-	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/rotation"
@@ -45,11 +44,10 @@ type Health interface {
 
 // Config is what duties need. All of it is required.
 type Config struct {
-	Chain     Chain
-	Node      uint32 // its index in the registry
-	BLS       *bls.SecretKey
-	Consensus ed25519.PrivateKey
-	Health    Health
+	Chain  Chain
+	Node   uint32 // its index in the registry
+	Keys   signer.Keys
+	Health Health
 	// Able reports whether this node could vote: it follows the chain, and its consensus key speaks.
 	Able   func() bool
 	Logger *slog.Logger
@@ -147,7 +145,13 @@ func (d *Duties) report(ctx context.Context, view *ledger.View, r *ledger.Rotati
 		if err != nil {
 			return nil, err
 		}
-		return ledger.NewReport(view.Network(), d.BLS, r.Epoch, d.Node, verdicts, receipts, shown), nil
+		report := ledger.UnsignedReport(r.Epoch, d.Node, verdicts, receipts, shown)
+		signature, err := d.sign(ctx, signer.Report, report.Message(view.Network()))
+		if err != nil {
+			return nil, err
+		}
+		report.Signature = signature.Duty.Bytes()
+		return report.Tx(view.Network()), nil
 	}, "candidates", len(r.Candidates), "unhealthy", len(unhealthy))
 }
 
@@ -159,14 +163,37 @@ func ReportsEnd(view *ledger.View) time.Time {
 func (d *Duties) reveal(ctx context.Context, view *ledger.View, r *ledger.RotationView) {
 	d.say(ctx, word{ledger.KindReveal, r.Epoch, r.Round}, func() ([]byte, error) {
 		message, _ := view.Beacon() // the phase is that of reveals
-		return ledger.NewReveal(view.Network(), d.BLS, r.Epoch, r.Round, d.Node, message), nil
+		signature, err := d.sign(ctx, signer.Reveal, message)
+		if err != nil {
+			return nil, err
+		}
+		reveal := &ledger.Reveal{Epoch: r.Epoch, Round: r.Round, Node: d.Node,
+			Signature: signature.Duty.Bytes()}
+		return reveal.Tx(view.Network()), nil
 	}, "round", r.Round)
 }
 
 func (d *Duties) ready(ctx context.Context, view *ledger.View, r *ledger.RotationView) {
 	d.say(ctx, word{ledger.KindReady, r.Epoch, 0}, func() ([]byte, error) {
-		return ledger.NewReady(view.Network(), d.BLS, d.Consensus, r.Epoch, d.Node, r.Seed), nil
+		message := ledger.ReadyMessage(view.Network(), r.Epoch, d.Node, r.Seed)
+		signature, err := d.sign(ctx, signer.Ready, message)
+		if err != nil {
+			return nil, err
+		}
+		ready := &ledger.Ready{Epoch: r.Epoch, Node: d.Node, Signature: signature.Duty.Bytes(),
+			Consensus: signature.Consensus}
+		return ready.Tx(view.Network()), nil
 	})
+}
+
+// sign has one statement signed.
+func (d *Duties) sign(ctx context.Context, kind signer.Kind, message []byte) (signer.Signature,
+	error) {
+	signatures, err := d.Keys.Sign(ctx, signer.Statement{Kind: kind, Message: message})
+	if err != nil {
+		return signer.Signature{}, err
+	}
+	return signatures[0], nil
 }
 
 // say signs a transaction, unless it was signed, and offers it.

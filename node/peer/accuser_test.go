@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/internal/testnet"
+	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -181,7 +182,8 @@ func TestAccusationsSurvive(t *testing.T) {
 		return accuser
 	}
 	accuser := restart()
-	member := NewMember(MemberConfig{Network: a.ID, Key: a.Members[3].BLS, Chain: a.Network,
+	member := NewMember(MemberConfig{Network: a.ID,
+		Keys: signer.NewLocal(a.Members[3].BLS, nil), Chain: a.Network,
 		Store:  db,
 		Accuse: accuser.Accuse, Logger: quiet})
 	if err := member.Review(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/internal/testnet"
+	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -150,7 +151,8 @@ func TestTablesSurvive(t *testing.T) {
 	if err := push(rollup.WindowKey{Node: 1, Window: 5}, 4); err != nil {
 		t.Fatal(err)
 	}
-	member = NewMember(MemberConfig{Network: network.ID, Key: network.Members[0].BLS,
+	member = NewMember(MemberConfig{Network: network.ID,
+		Keys:  signer.NewLocal(network.Members[0].BLS, nil),
 		Chain: network,
 		Store: db, Logger: quiet, Penalty: time.Nanosecond})
 	wantReason(t, push(rollup.WindowKey{Node: 1, Window: 6}, 0), ReasonNumbers)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/door"
+	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -23,7 +24,7 @@ type Chain interface{ View() *ledger.View }
 // MemberConfig is what a Member works with.
 type MemberConfig struct {
 	Network rollup.Network
-	Key     *bls.SecretKey // signs shares
+	Keys    signer.Keys // signs shares
 	Chain   Chain
 	Store   *store.Store
 	Proofs  EpochProofs // of rung 3; nil: ReasonNoProofs
@@ -135,11 +136,21 @@ func (m *Member) Push(ctx context.Context, caller TransportKey, header []byte,
 	}
 	m.penalties.good(caller)
 	term := view.CommitteeOf(h.Epoch).Term
-	signature := bls.Default.Sign(m.cfg.Key,
-		rollup.CertificateMessage(&m.cfg.Network, term, h.Key(), h.ID()))
+	signatures, err := m.cfg.Keys.Sign(ctx, signer.RollupOf(&m.cfg.Network, term, h.Key(), h.ID()))
+	switch {
+	case errors.Is(err, signer.ErrAway):
+		m.refused[ReasonBusy].Add(1)
+		return share, &Refusal{Code: ReasonBusy, Err: &door.DelayError{After: awayDelay, Err: err}}
+	case err != nil:
+		return share, fmt.Errorf("sign rollup %v: %w", h.ID(), err)
+	}
 	m.signed.Add(1)
-	return signature.Bytes(), nil
+	return signatures[0].Duty.Bytes(), nil
 }
+
+// awayDelay is when a rollup may be pushed again that could not be signed because this node's keys
+// are out of reach. It is kept by then, so that costs little.
+const awayDelay = time.Second
 
 // push is what came.
 type push struct {

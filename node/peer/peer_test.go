@@ -20,6 +20,7 @@ import (
 	"github.com/waybill-network/waybill/internal/testnet"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -66,7 +67,8 @@ func startNode(t *testing.T, network *testnet.Network, i int, listener net.Liste
 	}
 	certificate := certificateOf(t, network.Members[i].Transport)
 	node := &testNode{store: db, address: listener.Addr().String()}
-	config := MemberConfig{Network: network.ID, Key: network.Members[i].BLS, Chain: network,
+	config := MemberConfig{Network: network.ID,
+		Keys: signer.NewLocal(network.Members[i].BLS, nil), Chain: network,
 		Store: db, Workers: 1, Concurrent: 1, Waiting: 4, Penalty: time.Nanosecond,
 		Logger: quiet}
 	for _, f := range setUp {
@@ -296,7 +298,8 @@ func TestLaggingRegistry(t *testing.T) {
 	}
 	defer db.Close()
 	chain := &laggard{view: network.View()}
-	member := NewMember(MemberConfig{Network: network.ID, Key: network.Members[0].BLS, Chain: chain,
+	member := NewMember(MemberConfig{Network: network.ID,
+		Keys: signer.NewLocal(network.Members[0].BLS, nil), Chain: chain,
 		Store: db, Logger: quiet})
 	network.AddClients(t, network.Members[0].Owner, 2)
 	header, evidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 6)
@@ -417,7 +420,8 @@ func TestPushAfterRestart(t *testing.T) {
 		evidence); err != nil {
 		t.Fatal(err)
 	}
-	again := NewMember(MemberConfig{Network: network.ID, Key: network.Members[0].BLS,
+	again := NewMember(MemberConfig{Network: network.ID,
+		Keys:  signer.NewLocal(network.Members[0].BLS, nil),
 		Chain: network, Store: nodes[0].store, Logger: quiet})
 	pusher := TransportKey(ledger.KeyOf(network.Members[1].Transport))
 	second, secondEvidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 3)

@@ -36,7 +36,7 @@ func (c *chain) signed(node uint32, message []byte) BLSSignature {
 
 func (c *chain) reportTx(node uint32) []byte {
 	p := reportOf(c.g, c.s, node, c.plain)
-	p.Signature = c.signed(node, p.message(c.g.Network()))
+	p.Signature = c.signed(node, p.Message(c.g.Network()))
 	return p.append(head(c.g.Network(), KindReport))
 }
 
@@ -76,7 +76,7 @@ func reportOf(g *Genesis, s *State, node uint32, plain bool, unhealthy ...uint32
 // signReport signs a report that was changed.
 func signReport(g *Genesis, p *Report, change func(*Report)) []byte {
 	change(p)
-	signature := bls.Default.Sign(secretOf(p.Node), p.message(g.Network()))
+	signature := bls.Default.Sign(secretOf(p.Node), p.Message(g.Network()))
 	p.Signature = signature.Bytes()
 	return p.append(head(g.Network(), KindReport))
 }

@@ -3,6 +3,7 @@ package ledger
 import (
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/waybill-network/waybill/kernels/bls"
@@ -107,43 +108,75 @@ func NewUnjail(net rollup.Network, owner ed25519.PrivateKey, nonce uint64, node 
 	return sign(net, KindUnjail, owner, nonce, &Unjail{node})
 }
 
-// NewReport builds a member's report: what it found, the root of the receipts which that rests on,
-// and what the audit of its last report asks for.
-func NewReport(net rollup.Network, secret *bls.SecretKey, epoch, node uint32, v *rotation.Verdicts,
-	receipts rollup.Hash, audit []rotation.Shown) []byte {
+// UnsignedReport is a member's report: what it found, the root of the receipts which that rests on,
+// and what the audit of its last report asks for. Its Message has to be signed.
+func UnsignedReport(epoch, node uint32, v *rotation.Verdicts, receipts rollup.Hash,
+	audit []rotation.Shown) *Report {
 	p := &Report{Epoch: epoch, Node: node, Receipts: receipts, Audit: audit}
 	p.Coding, p.Data = v.Encode()
-	signature := bls.Default.Sign(secret, p.message(net))
+	return p
+}
+
+// NewReport builds a member's report, signed: see UnsignedReport.
+func NewReport(net rollup.Network, secret *bls.SecretKey, epoch, node uint32, v *rotation.Verdicts,
+	receipts rollup.Hash, audit []rotation.Shown) []byte {
+	p := UnsignedReport(epoch, node, v, receipts, audit)
+	signature := bls.Default.Sign(secret, p.Message(net))
 	p.Signature = signature.Bytes()
-	return p.append(head(net, KindReport))
+	return p.Tx(net)
 }
 
 // NewReveal builds a member's reveal; message is View.Beacon's.
 func NewReveal(net rollup.Network, secret *bls.SecretKey, epoch uint32, round uint8, node uint32,
 	message []byte) []byte {
 	signature := bls.Default.Sign(secret, message)
-	return (&Reveal{epoch, round, node, signature.Bytes()}).append(head(net, KindReveal))
+	return (&Reveal{epoch, round, node, signature.Bytes()}).Tx(net)
 }
 
 // NewReady builds a winner's word that it is ready.
 func NewReady(net rollup.Network, secret *bls.SecretKey, consensus ed25519.PrivateKey,
 	epoch, node uint32, seed rollup.Hash) []byte {
-	message := readyMessage(net, epoch, node, seed)
+	message := ReadyMessage(net, epoch, node, seed)
 	signature := bls.Default.Sign(secret, message)
 	return (&Ready{epoch, node, signature.Bytes(), Signature(ed25519.Sign(consensus, message))}).
-		append(head(net, KindReady))
+		Tx(net)
 }
+
+// Tx returns the transaction of a signed report.
+func (p *Report) Tx(net rollup.Network) []byte { return p.append(head(net, KindReport)) }
+
+// Tx returns the transaction of a signed reveal.
+func (p *Reveal) Tx(net rollup.Network) []byte { return p.append(head(net, KindReveal)) }
+
+// Tx returns the transaction of a signed word of a winner.
+func (p *Ready) Tx(net rollup.Network) []byte { return p.append(head(net, KindReady)) }
 
 // NewHandOver builds the transaction by which a committee hands over.
 func NewHandOver(net rollup.Network, h *HandOver) []byte {
 	return h.append(head(net, KindHandOver))
 }
 
-func (p *Report) message(net rollup.Network) []byte {
+// Message returns what a member signs of its report.
+func (p *Report) Message(net rollup.Network) []byte {
 	return p.appendBody(append([]byte(reportTag), net[:]...))
 }
 
-func readyMessage(net rollup.Network, epoch, node uint32, seed rollup.Hash) []byte {
+// ParseReportMessage decodes a report's Message, strictly; the report has no signature. Errors wrap
+// ErrMalformed.
+func ParseReportMessage(b []byte) (net rollup.Network, p *Report, err error) {
+	r := newReader(b)
+	r.Tag(reportTag)
+	r.Fill(net[:])
+	p = new(Report)
+	p.decodeBody(r)
+	if err := r.End(); err != nil {
+		return net, nil, fmt.Errorf("report: %w", err)
+	}
+	return net, p, nil
+}
+
+// ReadyMessage returns what a winner of a seat signs with both keys.
+func ReadyMessage(net rollup.Network, epoch, node uint32, seed rollup.Hash) []byte {
 	b := append([]byte(readyTag), net[:]...)
 	b = le.AppendUint32(le.AppendUint32(b, epoch), node)
 	return append(b, seed[:]...)
@@ -165,6 +198,11 @@ func (p *Unjail) decode(r *reader)       { p.Node = r.U32() }
 func (p *Unjail) append(b []byte) []byte { return le.AppendUint32(b, p.Node) }
 
 func (p *Report) decode(r *reader) {
+	p.decodeBody(r)
+	r.Fill(p.Signature[:])
+}
+
+func (p *Report) decodeBody(r *reader) {
 	p.Epoch, p.Node, p.Coding = r.U32(), r.U32(), rotation.Coding(r.U8())
 	p.Data = slices.Clone(r.Next(r.Count(uint64(r.U32()), 1)))
 	r.Fill(p.Receipts[:])
@@ -177,7 +215,6 @@ func (p *Report) decode(r *reader) {
 	for i := range p.Audit {
 		p.Audit[i].Fill(&r.Reader)
 	}
-	r.Fill(p.Signature[:])
 }
 
 func (p *Report) append(b []byte) []byte { return append(p.appendBody(b), p.Signature[:]...) }
@@ -367,7 +404,7 @@ func (p *Report) verify(w *world, _ *Tx, c *claims, at *error) error {
 		c.word(claim{at, errReceipt}, w.nodes.at(s.Candidate).transport, s.Receipt.Message(&probe),
 			Signature(s.Receipt.Signature))
 	}
-	c.member(at, w.elected(), p.Node, p.message(w.id), &p.Signature)
+	c.member(at, w.elected(), p.Node, p.Message(w.id), &p.Signature)
 	return nil
 }
 
@@ -434,7 +471,7 @@ func (p *Ready) judge(w *world, _ *Tx, _ *account) error {
 
 func (p *Ready) verify(w *world, _ *Tx, c *claims, at *error) error {
 	n := w.nodes.at(p.Node)
-	message := readyMessage(w.id, p.Epoch, p.Node, w.rotation.seed)
+	message := ReadyMessage(w.id, p.Epoch, p.Node, w.rotation.seed)
 	c.word(claim{at, errConsensusWord}, w.consensusKeys.at(n.candidacy.key).key, message, p.Consensus)
 	c.sums = append(c.sums, sumClaim{claim: claim{at, rollup.ErrSignature}, suite: bls.Default,
 		encoded: &n.key, message: message, signature: &p.Signature})

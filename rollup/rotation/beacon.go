@@ -6,6 +6,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/internal/wire"
 )
 
 const beaconTag = "wb-bcn/2"
@@ -32,6 +33,22 @@ func (b *Beacon) Message(dst []byte) []byte {
 	dst = append(dst, b.Candidates[:]...)
 	set := blake3.Sum256(b.Announced)
 	return append(dst, set[:]...)
+}
+
+// ParseBeaconMessage decodes a beacon's message, strictly, as far as that says it: of who announced
+// themselves it has a digest, and Announced is nil. ErrMalformed of package rollup.
+func ParseBeaconMessage(b []byte) (of Beacon, err error) {
+	r := wire.Reader{B: b, Kind: rollup.ErrMalformed}
+	r.Tag(beaconTag)
+	r.Fill(of.Network[:])
+	of.Epoch, of.Round = r.U32(), r.U8()
+	r.Fill(of.Previous[:])
+	r.Fill(of.Candidates[:])
+	r.Next(len(rollup.Hash{}))
+	if err := r.End(); err != nil {
+		return Beacon{}, fmt.Errorf("beacon: %w", err)
+	}
+	return of, nil
 }
 
 // Verify checks that sum is the sum of the signatures of exactly those who announced themselves:

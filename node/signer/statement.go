@@ -1,0 +1,159 @@
+package signer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/rotation"
+)
+
+// Kind is what a statement claims to be. The numbers are part of a signer's memory.
+type Kind uint8
+
+// The kinds of statement, and the slot in which a key makes one of each.
+const (
+	Record   Kind = 1 // of a block, by its height
+	HandOver Kind = 2 // to a committee, by its term
+	Rollup   Kind = 3 // a share of its certificate, by epoch, node and window
+	Report   Kind = 4 // on candidates, by its epoch
+	Reveal   Kind = 5 // of a part of the seed, by epoch and round
+	Ready    Kind = 6 // of a winner of a seat, by its epoch; with both keys
+)
+
+var kinds = map[Kind]string{Record: "record", HandOver: "hand_over", Rollup: "rollup",
+	Report: "report", Reveal: "reveal", Ready: "ready"}
+
+// Kinds returns all kinds, ascending.
+func Kinds() []Kind { return []Kind{Record, HandOver, Rollup, Report, Reveal, Ready} }
+
+// String returns the kind's name.
+func (k Kind) String() string {
+	if name, ok := kinds[k]; ok {
+		return name
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// KindOf returns the kind of a name.
+func KindOf(name string) (Kind, bool) {
+	for k, n := range kinds {
+		if n == name {
+			return k, true
+		}
+	}
+	return 0, false
+}
+
+// Statement is what a node says with its duty key: the message that is signed, with its domain tag
+// and network (docs/protocol.md, docs/rotation.md), and what it claims to be.
+type Statement struct {
+	Kind    Kind
+	Message []byte
+}
+
+// Slot is the place in which a key makes one statement of a kind.
+type Slot struct {
+	Kind   Kind
+	Number uint64 // a height, a term or an epoch: what goes up, and is forgotten from below
+	Node   uint32 // of Rollup
+	Part   uint32 // the window of Rollup, the round of Reveal
+}
+
+// String returns the slot as people read it.
+func (s Slot) String() string {
+	switch s.Kind {
+	case Record:
+		return fmt.Sprintf("record of height %d", s.Number)
+	case HandOver:
+		return fmt.Sprintf("hand-over to term %d", s.Number)
+	case Rollup:
+		return fmt.Sprintf("rollup of node %d, epoch %d, window %d", s.Node, s.Number, s.Part)
+	case Reveal:
+		return fmt.Sprintf("reveal of epoch %d, round %d", s.Number, s.Part)
+	}
+	return fmt.Sprintf("%s of epoch %d", s.Kind, s.Number)
+}
+
+// Parse decodes a statement as what it claims to be, strictly, and returns its slot. Errors:
+// ErrStatement, ErrNetwork.
+func Parse(network *rollup.Network, s Statement) (slot Slot, err error) {
+	slot.Kind = s.Kind
+	var of rollup.Network
+	switch s.Kind {
+	case Record:
+		var r *rollup.Record
+		if r, err = rollup.ParseRecord(s.Message); err == nil {
+			of, slot.Number = r.Network, r.Height
+		}
+	case HandOver:
+		var h *rotation.HandOver
+		if h, err = rotation.ParseHandOver(s.Message); err == nil {
+			of, slot.Number = h.Network, uint64(h.Term)
+		}
+	case Rollup:
+		var key rollup.WindowKey
+		if of, key, err = parseRollup(s.Message); err == nil {
+			slot.Number, slot.Node, slot.Part = uint64(key.Epoch), key.Node, key.Window
+		}
+	case Report:
+		var r *ledger.Report
+		if of, r, err = ledger.ParseReportMessage(s.Message); err == nil {
+			slot.Number = uint64(r.Epoch)
+		}
+	case Reveal:
+		var b rotation.Beacon
+		if b, err = rotation.ParseBeaconMessage(s.Message); err == nil {
+			of, slot.Number, slot.Part = b.Network, uint64(b.Epoch), uint32(b.Round)
+		}
+	case Ready:
+		var epoch uint32
+		if of, epoch, err = parseReady(s.Message); err == nil {
+			slot.Number = uint64(epoch)
+		}
+	default:
+		err = fmt.Errorf("%s is none", s.Kind)
+	}
+	switch {
+	case err != nil:
+		return Slot{}, fmt.Errorf("%w: %w", ErrStatement, err)
+	case of != *network:
+		return Slot{}, fmt.Errorf("%w: %s", ErrNetwork, of)
+	}
+	return slot, nil
+}
+
+// tagSize is the size of a domain tag. Those of these messages are followed by the network.
+const tagSize = 8
+
+// parseRollup reads a message of fixed size, by writing what it says again.
+func parseRollup(b []byte) (of rollup.Network, key rollup.WindowKey, err error) {
+	const size = tagSize + len(rollup.Network{}) + 4*4 + len(rollup.Hash{})
+	if len(b) != size {
+		return of, key, fmt.Errorf("%d bytes, want %d", len(b), size)
+	}
+	rest := b[tagSize+copy(of[:], b[tagSize:]):]
+	number := func() uint32 { v := binary.LittleEndian.Uint32(rest); rest = rest[4:]; return v }
+	term := number()
+	key = rollup.WindowKey{Epoch: number(), Node: number(), Window: number()}
+	if !bytes.Equal(b, rollup.CertificateMessage(&of, term, key, rollup.Hash(rest))) {
+		return of, key, fmt.Errorf("no certificate's message: it begins with %q", b[:tagSize])
+	}
+	return of, key, nil
+}
+
+func parseReady(b []byte) (of rollup.Network, epoch uint32, err error) {
+	const size = tagSize + len(rollup.Network{}) + 2*4 + len(rollup.Hash{})
+	if len(b) != size {
+		return of, 0, fmt.Errorf("%d bytes, want %d", len(b), size)
+	}
+	rest := b[tagSize+copy(of[:], b[tagSize:]):]
+	epoch = binary.LittleEndian.Uint32(rest)
+	node := binary.LittleEndian.Uint32(rest[4:])
+	if !bytes.Equal(b, ledger.ReadyMessage(of, epoch, node, rollup.Hash(rest[8:]))) {
+		return of, 0, fmt.Errorf("no word of a winner: it begins with %q", b[:tagSize])
+	}
+	return of, epoch, nil
+}
