@@ -216,6 +216,9 @@ func (n *Node) checkStanding() error {
 	return n.store.PutQuiet(true)
 }
 
+// SnapshotsDir is the folder in a home for snapshots of the ledger.
+const SnapshotsDir = "snapshots"
+
 func (n *Node) consensusHome() string { return filepath.Join(n.cfg.HomeDir(), "consensus") }
 
 func (n *Node) startCommittee(ctx context.Context) error {
@@ -224,7 +227,8 @@ func (n *Node) startCommittee(ctx context.Context) error {
 		ConsensusKey: n.id.Consensus, TransportKey: n.id.Transport,
 		Listen: n.cfg.Consensus.Listen, Timeouts: committee.Timeouts(n.cfg.Consensus.Preset),
 		KeepBlocks: n.cfg.Consensus.KeepBlocks, Store: n.store,
-		Keep: history{n.store}.keep, Observers: n.cfg.Consensus.Observers, Logger: n.log,
+		Snapshots: filepath.Join(n.cfg.HomeDir(), SnapshotsDir),
+		Keep:      history{n.store}.keep, Observers: n.cfg.Consensus.Observers, Logger: n.log,
 		Registerer: n.registry,
 	}
 	self, member := n.id.member()

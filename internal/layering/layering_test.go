@@ -16,8 +16,8 @@ const module = "github.com/waybill-network/waybill/"
 
 // Groups of rooms that often are imported together.
 var (
-	core = []string{"kernels", "rollup", "rollup/registry", "rollup/rotation", "rollup/word",
-		"rollup/ledger"}
+	core = []string{"kernels", "rollup", "rollup/registry", "rollup/rotation", "rollup/snapshot",
+		"rollup/word", "rollup/ledger"}
 	protocol = join(core, "rollup/cosign", "rollup/delivery", "rollup/export", "rollup/manifest",
 		"rollup/meter", "rollup/route", "proofs")
 	ways  = []string{"pipeline", "pipeline/exposure", "pipeline/status", "pipeline/certify"}
@@ -33,6 +33,7 @@ var (
 		"node/config",
 		"node/content",
 		"node/committee",
+		"node/snapshots",
 		"node/ingest",
 		"node/peer",
 		"node/telemetry",
@@ -63,9 +64,10 @@ var rooms = []struct {
 	{"rollup", []string{"kernels"}},
 	{"rollup/registry", []string{"kernels"}},
 	{"rollup/rotation", []string{"kernels", "rollup"}},
+	{"rollup/snapshot", []string{"rollup"}},
 	{"rollup/word", []string{"kernels", "rollup", "rollup/registry", "rollup/manifest"}},
 	{"rollup/ledger", []string{"kernels", "rollup", "rollup/registry", "rollup/word",
-		"rollup/rotation"}},
+		"rollup/rotation", "rollup/snapshot"}},
 	{"rollup/cosign", []string{"kernels", "rollup"}},
 	{"rollup/manifest", []string{"kernels", "rollup"}},
 	{"rollup/route", []string{"kernels", "rollup", "rollup/registry", "rollup/rotation"}},
@@ -102,7 +104,9 @@ var rooms = []struct {
 	// What a node runs for others, a client runs again to check the bill.
 	{"node/compute/machine", []string{"kernels", "rollup", "rollup/delivery", "rollup/meter"}},
 	// What serves and what takes part. None knows another but through the node.
-	{"node/committee", join(core, "node/events", "node/signer", "node/store", "node/witness")},
+	{"node/snapshots", []string{"rollup", "rollup/ledger", "rollup/snapshot"}},
+	{"node/committee", join(core, "node/events", "node/signer", "node/snapshots", "node/store",
+		"node/witness")},
 	{"node/duty", join(core, "node/signer")},
 	{"node/health", join(core, "node/store")},
 	{"node/serve", join(core, "rollup/delivery", "rollup/manifest", "rollup/route", "node/api",

@@ -10,11 +10,13 @@ import (
 	"time"
 
 	abci "github.com/cometbft/cometbft/abci/types"
+	"github.com/cometbft/cometbft/state"
 	"github.com/cometbft/cometbft/types"
 
 	"github.com/waybill-network/waybill/internal/gather"
 	"github.com/waybill-network/waybill/node/events"
 	"github.com/waybill-network/waybill/node/signer"
+	"github.com/waybill-network/waybill/node/snapshots"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/witness"
 	"github.com/waybill-network/waybill/rollup"
@@ -38,22 +40,25 @@ type app struct {
 	state   *ledger.State
 	witness *witness.Witness
 	store   *store.Store
-	keep    func(*ledger.Block) error
-	retain  retention
-	block   ledger.Block      // executed, and committed next
-	txs     []events.Executed // of the block
-	hash    rollup.Hash       // of the state as the engine knows it, see agreed
-	live    int64             // height of the last proposal that was judged here before it was decided
-	view    atomic.Pointer[ledger.View]
-	line    line
-	door    *gather.Group[[]byte]
-	feed    feed
-	votes   *votes
-	doubles *doubles
-	clock   clock
-	voter   *voter
-	metrics *metrics
-	log     *slog.Logger
+	// snapshots of the ledger; nil when the committee never changes, and without a folder for them
+	snapshots *snapshots.Keeper
+	states    state.Store // the engine's
+	keep      func(*ledger.Block) error
+	retain    retention
+	block     ledger.Block      // executed, and committed next
+	txs       []events.Executed // of the block
+	hash      rollup.Hash       // of the state as the engine knows it, see agreed
+	live      int64             // height of the last proposal judged here before it was decided
+	view      atomic.Pointer[ledger.View]
+	line      line
+	door      *gather.Group[[]byte]
+	feed      feed
+	votes     *votes
+	doubles   *doubles
+	clock     clock
+	voter     *voter
+	metrics   *metrics
+	log       *slog.Logger
 
 	// the first block that was judged here while the key is quiet
 	firstLive  int64
@@ -402,11 +407,12 @@ func (a *app) commit() (_ *abci.ResponseCommit, err error) {
 	if err := a.store.CommitLedger(a.block.Height, a.hash, a.block.Records); err != nil {
 		return nil, err
 	}
+	a.keepSnapshots(view)
 	if err := a.speak(view); err != nil {
 		return nil, err
 	}
 	a.directory.learn(view)
-	a.seen.forget(view)
+	a.seen.forget(a.statements(view))
 	a.view.Store(view)
 	if a.follow != nil {
 		a.follow(view)

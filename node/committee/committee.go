@@ -80,6 +80,9 @@ type Config struct {
 	// catch up; they always reach the age within which signing twice can be proved. 0 keeps all.
 	KeepBlocks time.Duration
 	Store      *store.Store // for the ledger, the blocks and the engine's state
+	// Snapshots is the folder of snapshots of the ledger, for networks whose committee rotates. With
+	// "" there are none, and this node signs no hand-over before its epoch is over.
+	Snapshots string
 	// Keep is told of every block before the block is durable. When the process dies in
 	// between, the block is executed again, and Keep is told again. It should be quick: the engine
 	// waits for it, and halts on its error. Nil is allowed.
@@ -316,6 +319,9 @@ func (e *Engine) Stop() {
 			_ = e.network.Stop()
 		}
 		e.parts.stop()
+		if e.app.snapshots != nil {
+			e.app.snapshots.Close()
+		}
 		if e.app.deadline != nil {
 			e.app.deadline.Stop()
 		}

@@ -162,7 +162,7 @@ func TestStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	(&running{e, s}).wait(t, "a deposit", funded(to))
-	if families, err := registry.Gather(); err != nil || len(families) != 5 {
+	if families, err := registry.Gather(); err != nil || len(families) != 6 {
 		t.Errorf("%d metrics, %v", len(families), err)
 	}
 	e.Stop()

@@ -14,6 +14,7 @@ type metrics struct {
 	refused           prometheus.Counter
 	refusedExtensions prometheus.Counter
 	ownExtensions     prometheus.Counter
+	unsignedHandOvers prometheus.Counter
 
 	lastCommit time.Time // touched by Commit only
 }
@@ -39,13 +40,16 @@ func newMetrics() *metrics {
 		ownExtensions: prometheus.NewCounter(prometheus.CounterOpts(
 			opts("vote_extensions_withheld_total",
 				"Votes of this node without its signatures of records, which did not verify."))),
+		unsignedHandOvers: prometheus.NewCounter(prometheus.CounterOpts(
+			opts("hand_overs_unsigned_total",
+				"Votes of this node without its signature of a hand-over, as it has no snapshot."))),
 	}
 }
 
 // collectors returns all metrics. What Status tells is left to whoever asks it.
 func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.round, m.interval, m.refused, m.refusedExtensions,
-		m.ownExtensions}
+		m.ownExtensions, m.unsignedHandOvers}
 }
 
 func (m *metrics) committed() {

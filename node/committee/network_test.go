@@ -100,6 +100,7 @@ func (n *network) config(i int, dir string, s *store.Store) Config {
 		Genesis: n.genesis, Home: filepath.Join(dir, "consensus"), ConsensusKey: m.consensus,
 		TransportKey: m.transport,
 		Keys:         m.keys(), Listen: m.address, Timeouts: LAN, Store: s,
+		Snapshots: filepath.Join(dir, "snapshots"),
 		Observers: n.observers, Logger: slog.New(slog.DiscardHandler),
 	}
 	for j, other := range n.members {

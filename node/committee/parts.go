@@ -18,6 +18,12 @@ import (
 	"github.com/cometbft/cometbft/types"
 )
 
+// Views of the store in which the engine keeps its own.
+const (
+	blockSpace = "engine/blockstore"
+	stateSpace = "engine/state"
+)
+
 // parts are the pieces of the engine. They are put together here and not by the engine's own
 // package node, which would bring in its RPC servers, indexers, state sync and a second network
 // stack, all of them unused (docs/adr/0015-the-engine-is-put-together-here.md).
@@ -45,8 +51,8 @@ func assemble(
 	creator proxy.ClientCreator, doc *types.GenesisDoc, open func(space string) db, log log.Logger,
 ) (_ *parts, err error) {
 	p := &parts{
-		blocks: blockstore.NewBlockStore(open("engine/blockstore")),
-		states: state.NewStore(open("engine/state"), state.StoreOptions{
+		blocks: blockstore.NewBlockStore(open(blockSpace)),
+		states: state.NewStore(open(stateSpace), state.StoreOptions{
 			DiscardABCIResponses: true, // the last one is kept all the same, for replay
 		}),
 		app:    proxy.NewAppConns(creator, proxy.NopMetrics()),

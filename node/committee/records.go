@@ -31,11 +31,13 @@ import (
 type statement struct {
 	handOver  bool
 	number    uint64 // height, or term
-	message   []byte
+	message   []byte // nil for a hand-over whose snapshot this node does not have
 	committee *rollup.Committee
+	snapshot  ledger.Snapshot // of a hand-over
 }
 
-// id tells statements apart. Each has one message, as long as it waits.
+// id tells statements apart. Each has one message, but for a hand-over that waits beyond its epoch:
+// then those of before do not verify.
 type id struct {
 	handOver bool
 	number   uint64
@@ -43,16 +45,24 @@ type id struct {
 
 func (s *statement) id() id { return id{s.handOver, s.number} }
 
-// waiting returns what committees sign now: records, ascending, and then a hand-over.
-func waiting(view *ledger.View) (list []statement) {
+// statements returns what committees sign now: records, ascending, and then a hand-over.
+func (a *app) statements(view *ledger.View) (list []statement) {
 	for _, r := range view.PendingRecords() {
 		if of, known := view.CommitteeAt(r.Record.Term); known {
 			list = append(list, statement{number: r.Record.Height, message: r.Record.Append(nil),
 				committee: of})
 		}
 	}
-	if term, message, ok := view.HandOver(); ok {
-		list = append(list, statement{true, uint64(term), message, view.Elected()})
+	if term, height, ok := view.HandOver(); ok {
+		s := statement{handOver: true, number: uint64(term), committee: view.Elected()}
+		var err error
+		if height > 0 {
+			s.snapshot, err = a.snapshot(height)
+		}
+		if err == nil {
+			s.message = view.HandOverMessage(s.snapshot)
+		}
+		list = append(list, s)
 	}
 	return list
 }
@@ -76,7 +86,11 @@ func (a *app) ExtendVote(ctx context.Context, _ *abci.RequestExtendVote) (*abci.
 	if !known || a.keys == nil {
 		return &abci.ResponseExtendVote{}, nil
 	}
-	owed := by(waiting(a.view.Load()), node)
+	owed := by(a.statements(a.view.Load()), node)
+	if last := len(owed) - 1; last >= 0 && owed[last].message == nil {
+		a.metrics.unsignedHandOvers.Inc()
+		owed = owed[:last]
+	}
 	if len(owed) == 0 {
 		return &abci.ResponseExtendVote{}, nil
 	}
@@ -88,7 +102,7 @@ func (a *app) ExtendVote(ctx context.Context, _ *abci.RequestExtendVote) (*abci.
 		a.metrics.ownExtensions.Inc()
 		return &abci.ResponseExtendVote{}, nil
 	}
-	if _, ok := share(owed, node, encoded); !ok {
+	if good, ok := share(owed, node, encoded); !ok || len(good) < len(owed) {
 		a.log.Error("this node's signature of a record does not verify, it votes without",
 			"height", a.view.Load().Height())
 		a.metrics.ownExtensions.Inc()
@@ -122,7 +136,9 @@ func (a *app) extend(ctx context.Context, owed []statement) ([]byte, error) {
 }
 
 // VerifyVoteExtension accepts the signatures that ExtendVote of the voting member makes, and
-// silence, from a member whose key is not at hand. The vote is lost with anything else.
+// silence, from a member whose key is not at hand. The vote is lost with anything else, but for a
+// hand-over: who has another snapshot, or none yet, signs or knows another message, and a chain
+// does not stand still for that.
 func (a *app) VerifyVoteExtension(_ context.Context,
 	req *abci.RequestVerifyVoteExtension) (*abci.ResponseVerifyVoteExtension, error) {
 	answer := &abci.ResponseVerifyVoteExtension{Status: abci.ResponseVerifyVoteExtension_ACCEPT}
@@ -130,9 +146,9 @@ func (a *app) VerifyVoteExtension(_ context.Context,
 		return answer, nil
 	}
 	if node, known := a.directory.node(req.ValidatorAddress); known {
-		owed := by(waiting(a.view.Load()), node)
-		if signatures, ok := share(owed, node, req.VoteExtension); ok {
-			a.seen.keep(owed, node, signatures)
+		owed := by(a.statements(a.view.Load()), node)
+		if good, ok := share(owed, node, req.VoteExtension); ok {
+			a.seen.keep(node, good)
 			return answer, nil
 		}
 	}
@@ -142,30 +158,38 @@ func (a *app) VerifyVoteExtension(_ context.Context,
 	return answer, nil
 }
 
-// share decodes and verifies a node's signatures of all that it owes, in order.
-func share(owed []statement, node uint32, encoded []byte) (signatures []bls.Signature, ok bool) {
+// share decodes a node's signatures of what it owes, of all records and at most the hand-over, and
+// returns those that verify. That of the hand-over need not; ok is false when another does not.
+func share(owed []statement, node uint32, encoded []byte) (good []said, ok bool) {
 	x, ok := parseExtension(encoded)
 	if !ok {
 		return nil, false
 	}
-	said := x.list()
-	if len(said) != len(owed) || len(said) == 0 {
+	list, count := x.list(), len(owed)
+	if count > 0 && owed[count-1].handOver && x.handOver == nil {
+		count--
+	}
+	if len(list) != count || count == 0 {
 		return nil, false
 	}
 	var records, handOver bls.Batch // whose messages are of two lengths
-	for i, s := range said {
-		if s.id != owed[i].id() {
+	for i, s := range list {
+		switch {
+		case s.id != owed[i].id():
 			return nil, false
+		case !s.handOver:
+			claim(&records, &owed[i], nodeSignature{node, s.signature})
+		case owed[i].message != nil:
+			claim(&handOver, &owed[i], nodeSignature{node, s.signature})
 		}
-		batch := &records
-		if s.handOver {
-			batch = &handOver
-		}
-		claim(batch, &owed[i], nodeSignature{node, s.signature})
-		signatures = append(signatures, s.signature)
 	}
-	good := append(verified(&records), verified(&handOver)...)
-	return signatures, !slices.Contains(good, false)
+	if slices.Contains(verified(&records), false) {
+		return nil, false
+	}
+	if x.handOver != nil && !slices.Contains(verified(&handOver), true) {
+		list = list[:len(list)-1]
+	}
+	return list, true
 }
 
 // said is a signature of a statement.
@@ -206,19 +230,22 @@ func verified(batch *bls.Batch) []bool {
 // and those seen before, reach a quorum: of records, and then of a hand-over. Votes were cast
 // before the last block, so they may sign what it certified, and do not sign its own record.
 func (a *app) certificateTxs(view *ledger.View, votes []abci.ExtendedVoteInfo) (txs [][]byte) {
-	list := waiting(view)
+	list := a.statements(view)
 	if len(list) == 0 {
 		return nil
 	}
 	shares := a.shares(votes)
 	for i := range list {
 		s := &list[i]
+		if s.message == nil {
+			continue // another proposer has the snapshot
+		}
 		signers, signature, ok := certificate(s, a.seen.complete(s, shares[s.id()]))
 		switch {
 		case !ok:
 		case s.handOver:
 			txs = append(txs, ledger.NewHandOver(a.network, &ledger.HandOver{Term: uint32(s.number),
-				Signers: signers, Signature: signature}))
+				Snapshot: s.snapshot, Signers: signers, Signature: signature}))
 		default:
 			txs = append(txs, ledger.NewRecordCertificate(a.network, &rollup.RecordCertificate{
 				Height: s.number, Signers: signers, Signature: signature}))
@@ -304,17 +331,17 @@ func sum(p *statement, shares []nodeSignature) (rollup.Bitmap, ledger.BLSSignatu
 // connection alone touches it.
 type seen map[id]map[uint32]bls.Signature
 
-func (s seen) keep(owed []statement, node uint32, signatures []bls.Signature) {
+func (s seen) keep(node uint32, good []said) {
 	if s == nil {
 		return
 	}
-	for i := range owed {
-		known := s[owed[i].id()]
+	for _, signed := range good {
+		known := s[signed.id]
 		if known == nil {
 			known = make(map[uint32]bls.Signature)
-			s[owed[i].id()] = known
+			s[signed.id] = known
 		}
-		known[node] = signatures[i]
+		known[node] = signed.signature
 	}
 }
 
@@ -329,12 +356,12 @@ func (s seen) complete(p *statement, shares []nodeSignature) []nodeSignature {
 }
 
 // forget drops what waits no more.
-func (s seen) forget(view *ledger.View) {
+func (s seen) forget(waiting []statement) {
 	if len(s) == 0 {
 		return
 	}
 	left := make(map[id]bool)
-	for _, p := range waiting(view) {
+	for _, p := range waiting {
 		left[p.id()] = true
 	}
 	for known := range s {

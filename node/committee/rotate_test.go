@@ -245,6 +245,40 @@ func agree(t *testing.T, n *network, nodes []*running, terms uint32) {
 	}
 }
 
+// oneSnapshot demands that committees signed snapshots, and that all nodes have the same.
+func oneSnapshot(t *testing.T, nodes []*running) {
+	t.Helper()
+	var roots = map[uint64]ledger.Snapshot{}
+	for i, n := range nodes {
+		list := n.app.snapshots.Certified()
+		if len(list) > 3 {
+			t.Errorf("node %d keeps %d snapshots", i, len(list))
+		}
+		for _, s := range list {
+			if known, ok := roots[s.Height]; ok && known != s {
+				t.Errorf("node %d has the snapshot %+v, not %+v", i, s, known)
+			}
+			roots[s.Height] = s
+		}
+	}
+	last := nodes[0].View().Elected().Term
+	for term := uint32(1); term <= last; term++ {
+		s, err := nodes[0].Witness().Snapshot(term)
+		if err != nil {
+			t.Error(err)
+		}
+		if s.Height == 0 { // of a hand-over that was certified late
+			continue
+		}
+		if known, ok := roots[s.Height]; ok && known != s {
+			t.Errorf("term %d was handed over with %+v, not %+v", term, s, known)
+		}
+	}
+	if len(roots) == 0 {
+		t.Errorf("no committee of %d signed a snapshot", last)
+	}
+}
+
 // TestRotate runs six nodes that share sixteen seats through a hand-over, or as many as
 // WAYBILL_ROTATE_TERMS says. A member stops when a hand-over is certified, and loses its seats to
 // others. In the block in which it does another one stops, and both come back from their disks
@@ -298,6 +332,7 @@ func TestRotate(t *testing.T) {
 		n.wait(t, "the chain", func(v *ledger.View) bool { return v.Height() > height+2 })
 	}
 	agree(t, net, nodes, terms)
+	oneSnapshot(t, nodes)
 
 	took := 0
 	for _, e := range events.Take().Events {
@@ -364,10 +399,26 @@ func TestShareOfBoth(t *testing.T) {
 			handOver: &handOverSignature{1, signatures[c]}}
 		return x.append(nil)
 	}
-	if _, ok := share(owed, 4, said(0, 1, 2)); !ok {
+	if good, ok := share(owed, 4, said(0, 1, 2)); !ok || len(good) != 3 {
 		t.Error("the member's own signatures are refused")
 	}
-	for _, order := range [][3]int{{1, 0, 2}, {0, 2, 1}, {2, 1, 0}, {0, 1, 1}} {
+	// a hand-over of another message, as who has another snapshot signs it, costs no vote
+	if good, ok := share(owed, 4, said(0, 1, 1)); !ok || len(good) != 2 {
+		t.Errorf("another hand-over: %v, %d signatures", ok, len(good))
+	}
+	silent := extension{records: []recordSignature{{7, signatures[0]}, {8, signatures[1]}}}
+	if good, ok := share(owed, 4, silent.append(nil)); !ok || len(good) != 2 {
+		t.Errorf("no hand-over: %v, %d signatures", ok, len(good))
+	}
+	unknown := slices.Clone(owed)
+	unknown[2].message = nil
+	if good, ok := share(unknown, 4, said(0, 1, 2)); !ok || len(good) != 2 {
+		t.Errorf("one that cannot be checked: %v, %d signatures", ok, len(good))
+	}
+	if _, ok := share(owed[:2], 4, said(0, 1, 2)); ok {
+		t.Error("a hand-over that nobody waits for is taken")
+	}
+	for _, order := range [][3]int{{1, 0, 2}, {0, 2, 1}, {2, 1, 0}} {
 		if _, ok := share(owed, 4, said(order[0], order[1], order[2])); ok {
 			t.Errorf("signatures %v are taken", order)
 		}

@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"github.com/cometbft/cometbft/config"
+	"github.com/cometbft/cometbft/state"
 	"github.com/cometbft/cometbft/types"
 
 	"github.com/waybill-network/waybill/internal/gather"
+	"github.com/waybill-network/waybill/node/snapshots"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/witness"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -106,6 +108,12 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 				store.ErrCorrupt, got, height)
 	}
 	a.directory.learn(a.view.Load())
+	if a.seen != nil && c.Snapshots != "" {
+		if a.snapshots, err = snapshots.Open(c.Snapshots, c.Logger); err != nil {
+			return nil, err
+		}
+		a.resumeSnapshots(a.view.Load())
+	}
 	// With another key its votes would be refused.
 	if i, known := a.self(); known && c.Keys != nil {
 		if node, _ := a.view.Load().Node(i); node.BLSKey != c.Keys.Duty() {
@@ -174,6 +182,7 @@ func (e *Engine) assemble(ctx context.Context, ec *config.Config, v types.PrivVa
 	e.log = logger{Logger: c.Logger, halted: halted, double: e.app.doubles.saw,
 		stopped: e.stopped, expected: func() bool { return e.failure() != nil }}
 	open := func(space string) db { return db{c.Store.KV(space), e.app.halts} }
+	e.app.states = state.NewStore(open(stateSpace), state.StoreOptions{DiscardABCIResponses: true})
 	if e.parts, err = assemble(ctx, ec, v, clients{e.app}, doc, open, e.log); err != nil {
 		return fmt.Errorf("committee: %w", err)
 	}

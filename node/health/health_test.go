@@ -237,9 +237,12 @@ func reports(t *testing.T) {
 			n.submit(ledger.NewReveal(n.ID, m.BLS, n.rotation().Epoch, 0, uint32(i), message))
 		}
 		n.advance(epochSeconds / 10 * 3 * time.Second)
-		term, over, _ := n.View().HandOver()
+		term, height, _ := n.View().HandOver()
+		snapshot := ledger.Snapshot{Height: height, Bytes: 1}
+		over := n.View().HandOverMessage(snapshot)
 		signers := n.View().Elected().Signers(0, 1, 2, 3)
-		n.submit(ledger.NewHandOver(n.ID, &ledger.HandOver{Term: term, Signers: signers,
+		n.submit(ledger.NewHandOver(n.ID, &ledger.HandOver{Term: term,
+			Snapshot: snapshot, Signers: signers,
 			Signature: n.signed(over)}))
 		n.advance(epochSeconds/10*2*time.Second - time.Second) // not the next epoch yet
 		n.now.Store(ptr(n.View().EpochStart()))                // from where it is counted

@@ -59,7 +59,7 @@ type Slot struct {
 	Kind   Kind
 	Number uint64 // a height, a term or an epoch: what goes up, and is forgotten from below
 	Node   uint32 // of Rollup
-	Part   uint32 // the window of Rollup, the round of Reveal
+	Part   uint32 // the window of Rollup, the round of Reveal, 1 of HandOver without a snapshot
 }
 
 // String returns the slot as people read it.
@@ -68,6 +68,9 @@ func (s Slot) String() string {
 	case Record:
 		return fmt.Sprintf("record of height %d", s.Number)
 	case HandOver:
+		if s.Part == 1 {
+			return fmt.Sprintf("hand-over to term %d without a snapshot", s.Number)
+		}
 		return fmt.Sprintf("hand-over to term %d", s.Number)
 	case Rollup:
 		return fmt.Sprintf("rollup of node %d, epoch %d, window %d", s.Node, s.Number, s.Part)
@@ -92,6 +95,9 @@ func Parse(network *rollup.Network, s Statement) (slot Slot, err error) {
 		var h *rotation.HandOver
 		if h, err = rotation.ParseHandOver(s.Message); err == nil {
 			of, slot.Number = h.Network, uint64(h.Term)
+			if h.SnapshotHeight == 0 { // said once the epoch is over, also by who said the other
+				slot.Part = 1
+			}
 		}
 	case Rollup:
 		var key rollup.WindowKey

@@ -21,7 +21,9 @@ func samples(network rollup.Network) map[Slot]Statement {
 	return map[Slot]Statement{
 		{Kind: Record, Number: 77}: RecordOf(&rollup.Record{Network: network, Term: 1, Height: 77,
 			SettledEpoch: rollup.NoEpoch}),
-		{Kind: HandOver, Number: 3}: {HandOver,
+		{Kind: HandOver, Number: 3}: {HandOver, (&rotation.HandOver{Network: network, Term: 3,
+			Epoch: 9, SnapshotHeight: 7, SnapshotBytes: 1}).Append(nil)},
+		{Kind: HandOver, Number: 3, Part: 1}: {HandOver,
 			(&rotation.HandOver{Network: network, Term: 3, Epoch: 9}).Append(nil)},
 		{Kind: Rollup, Number: 4, Node: 5, Part: 6}: RollupOf(&network, 2,
 			rollup.WindowKey{Epoch: 4, Node: 5, Window: 6}, rollup.Hash{1}),
@@ -36,7 +38,7 @@ func samples(network rollup.Network) map[Slot]Statement {
 func TestParse(t *testing.T) {
 	network := rollup.Network{1}
 	all := samples(network)
-	if len(all) != len(Kinds()) || len(kinds) != len(Kinds()) {
+	if len(all) != len(Kinds())+1 || len(kinds) != len(Kinds()) {
 		t.Fatal("a kind has no sample")
 	}
 	for want, s := range all {

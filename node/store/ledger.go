@@ -59,3 +59,48 @@ func (s *Store) LoadLedger() (height int64, hash rollup.Hash, records iter.Seq2[
 	}
 	return int64(binary.BigEndian.Uint64(v)), rollup.Hash(v[8:]), records, nil
 }
+
+// Moment is the ledger's records at one moment, whatever is written later. It must be closed, and
+// the store's Close waits for that. It is not safe for concurrent use.
+type Moment struct {
+	s    *Store
+	snap *pebble.Snapshot
+}
+
+// LedgerMoment returns the ledger's records as they are now: ErrClosed.
+func (s *Store) LedgerMoment() (*Moment, error) {
+	if !s.enter() {
+		return nil, ErrClosed
+	}
+	return &Moment{s, s.db.NewSnapshot()}, nil
+}
+
+// Records yields all records in key order until yield fails; key and value are valid only inside.
+func (m *Moment) Records(yield func(key, value []byte) error) (err error) {
+	it, err := m.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{keyRecord},
+		UpperBound: []byte{keyRecord + 1}})
+	if err != nil {
+		return fmt.Errorf("store: iterate: %w", err)
+	}
+	defer func() { err = errors.Join(err, damaged(it.Close())) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("store: iterate: %w", damaged(err))
+		}
+		if err := yield(it.Key()[1:], v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close lets go of the moment.
+func (m *Moment) Close() error {
+	err := m.snap.Close()
+	m.s.exit()
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
+}

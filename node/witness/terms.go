@@ -6,6 +6,7 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup/export"
+	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/rotation"
 )
 
@@ -116,4 +117,14 @@ func (w *Witness) draw(term uint32) (*rotation.Evidence, rotation.Seats, error) 
 	e := parts[0]
 	e.Ready, e.Gone = parts[1].Ready, parts[1].Gone
 	return e, seats, nil
+}
+
+// Snapshot returns what the hand-over to a term says of a snapshot: ErrMissing.
+func (w *Witness) Snapshot(term uint32) (ledger.Snapshot, error) {
+	_, hop, err := w.hop(term)
+	if err != nil {
+		return ledger.Snapshot{}, err
+	}
+	return ledger.Snapshot{Height: hop.SnapshotHeight, Bytes: hop.SnapshotBytes,
+		Root: hop.SnapshotRoot}, nil
 }

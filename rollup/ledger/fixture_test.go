@@ -14,6 +14,7 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/snapshot"
 )
 
 // Keys of the tests are functions of their names.
@@ -302,6 +303,37 @@ func (st storage) all() iter.Seq2[[]byte, []byte] {
 	return func(yield func([]byte, []byte) bool) {
 		for _, k := range slices.Sorted(maps.Keys(st)) {
 			if !yield([]byte(k), st[k]) {
+				return
+			}
+		}
+	}
+}
+
+// carried returns the records as they come out of a snapshot of them, whose chunks were checked.
+func (st storage) carried() iter.Seq2[[]byte, []byte] {
+	var stream bytes.Buffer
+	w := snapshot.NewWriter(&stream)
+	for _, k := range slices.Sorted(maps.Keys(st)) {
+		if err := w.Put([]byte(k), st[k]); err != nil {
+			panic(err)
+		}
+	}
+	summary, leaves, err := w.End()
+	if err != nil {
+		panic(err)
+	}
+	for i := range summary.Chunks() {
+		chunk := stream.Bytes()[i*snapshot.ChunkSize:][:summary.Size(i)]
+		if err := summary.Check(i, chunk, snapshot.Tree(leaves).Path(int(i))); err != nil {
+			panic(err)
+		}
+	}
+	return func(yield func([]byte, []byte) bool) {
+		for r, err := range snapshot.Records(&stream) {
+			if err != nil {
+				panic(err)
+			}
+			if !yield(r.Key, r.Value) {
 				return
 			}
 		}

@@ -61,7 +61,7 @@ func history(t *testing.T, seed uint64, restore bool) (hashes []rollup.Hash) {
 		if !restore {
 			continue
 		}
-		again, err := Restore(g, stored.all())
+		again, err := Restore(g, stored.carried())
 		if err != nil {
 			t.Fatalf("block %d: %v", height, err)
 		}
@@ -247,7 +247,7 @@ func TestRestoreRefuses(t *testing.T) {
 		}
 	}
 	other := testGenesis(4, 4, 4, 5)
-	if _, err := Restore(other, stored.all()); !errors.Is(err, ErrRecords) {
+	if _, err := Restore(other, stored.carried()); !errors.Is(err, ErrRecords) {
 		t.Errorf("another genesis: %v", err)
 	}
 	unsorted := func(yield func([]byte, []byte) bool) {

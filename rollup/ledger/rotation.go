@@ -444,8 +444,9 @@ func (s *State) handOver(epoch uint32) {
 
 // hop returns the certified hand-over as files carry it.
 func (r *rotating) hop() *rotation.Hop {
-	h := &rotation.Hop{Epoch: r.epoch, Seed: r.seed, Signers: r.certified.Signers,
-		Signature: r.certified.Signature}
+	by := r.certified
+	h := &rotation.Hop{Epoch: r.epoch, Seed: r.seed, SnapshotHeight: by.Height,
+		SnapshotBytes: by.Bytes, SnapshotRoot: by.Root, Signers: by.Signers, Signature: by.Signature}
 	for i, seat := range r.next {
 		if seat.Holder != r.seats[i].Holder {
 			h.Changes = append(h.Changes, rotation.Change{Seat: uint16(i), Holder: seat.Holder})
@@ -476,15 +477,6 @@ func (s *State) forgetTerms() {
 		s.touch(indexKey(prefixTerm, s.terms[0].committee.Term))
 		s.terms = slices.Clone(s.terms[1:])
 	}
-}
-
-// message returns what the committee of the last term signs of the next one.
-func (w *world) message() []byte {
-	r := w.rotation
-	next := w.seated(r.next, w.elected().Term+1)
-	h := rotation.HandOver{Network: w.id, Term: next.Term, Epoch: r.epoch, Committee: next.Root(),
-		Seats: r.next.Digest(), Seed: r.seed, Terms: r.past.Root()}
-	return h.Append(nil)
 }
 
 // beacon returns what those who announced it sign in a round.

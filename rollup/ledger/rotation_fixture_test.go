@@ -132,7 +132,8 @@ func (c *chain) handOverTx(nodes []uint32) []byte {
 	if !c.plain {
 		return handOverTx(c.g, c.s, nodes...)
 	}
-	h := &HandOver{Term: c.s.elected().Term + 1, Signers: c.s.elected().Signers(nodes...)}
+	h := &HandOver{Term: c.s.elected().Term + 1, Snapshot: testSnapshot(c.s),
+		Signers: c.s.elected().Signers(nodes...)}
 	return NewHandOver(c.g.Network(), h)
 }
 
@@ -166,13 +167,23 @@ func readyTx(g *Genesis, s *State, node uint32) []byte {
 }
 
 func handOverTx(g *Genesis, s *State, nodes ...uint32) []byte {
-	h := &HandOver{Term: s.elected().Term + 1, Signers: s.elected().Signers(nodes...)}
+	h := &HandOver{Term: s.elected().Term + 1, Snapshot: testSnapshot(s),
+		Signers: s.elected().Signers(nodes...)}
 	message := []byte("not now")
 	if len(s.rotation.next) > 0 {
-		message = s.message()
+		message = s.message(&h.Snapshot)
 	}
 	h.Signature = signNodes(message, nodes)
 	return NewHandOver(g.Network(), h)
+}
+
+// testSnapshot is what a hand-over says of a snapshot, in tests that make none.
+func testSnapshot(s *State) Snapshot {
+	height := s.snapshotHeight()
+	if s.epoch() > s.rotation.epoch || height == 0 {
+		return Snapshot{}
+	}
+	return Snapshot{height, 1 << 20 * height, digestOf(fmt.Append(nil, "snapshot ", height))}
 }
 
 func signNodes(message []byte, nodes []uint32) BLSSignature {

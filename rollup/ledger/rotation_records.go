@@ -290,15 +290,6 @@ func (v *View) Beacon() ([]byte, bool) {
 	return v.beacon(), true
 }
 
-// HandOver returns the term that the elected committee hands over to, and what it signs; false
-// unless that is waited for.
-func (v *View) HandOver() (term uint32, message []byte, ok bool) {
-	if v.rotation == nil || v.rotation.phase != PhaseHandOver {
-		return 0, nil, false
-	}
-	return v.elected().Term + 1, v.message(), true
-}
-
 // Standing is how a node stands for the committee.
 type Standing struct {
 	ConsensusKey Key    // with which it votes

@@ -142,7 +142,7 @@ func (c *chain) check(b *Block) {
 	c.checkDuties(b)
 	// 8: what is stored is all there is
 	if c.restore {
-		again, err := Restore(c.g, c.stored.all())
+		again, err := Restore(c.g, c.stored.carried())
 		if err != nil {
 			c.t.Fatalf("block %d: %v", s.height, err)
 		}
@@ -385,7 +385,22 @@ func TestLateHandOver(t *testing.T) {
 		}
 	}
 	term, epoch := c.s.elected().Term, c.s.epoch()
+	began := c.s.snapshotHeight()
+	for name, snapshot := range map[string]Snapshot{"none": {}, "of no bytes": {Height: began},
+		"of another block": {Height: began + 1, Bytes: 1}, "of no block": {Bytes: 1},
+		"of no block, with a root": {Root: rollup.Hash{1}}} {
+		h := &HandOver{Term: term + 1, Snapshot: snapshot, Signers: c.s.elected().Signers(members...)}
+		if r := c.s.Check(NewHandOver(c.g.Network(), h)); r.Code != CodeOutOfRange {
+			t.Errorf("a snapshot %s: %v", name, r.Err)
+		}
+	}
+	if next, height, ok := c.s.View().HandOver(); next != term+1 || height != began || !ok {
+		t.Errorf("members sign the snapshot of block %d, of the hand-over to term %d", height, next)
+	}
 	c.block(12 * time.Second) // the epoch is over
+	if _, height, ok := c.s.View().HandOver(); height != 0 || !ok {
+		t.Errorf("members still sign the snapshot of block %d", height)
+	}
 	if c.s.epoch() != epoch+1 || c.s.elected().Term != term {
 		t.Fatalf("epoch %d, term %d", c.s.epoch(), c.s.elected().Term)
 	}

@@ -69,9 +69,11 @@ type Ready struct {
 	Consensus Signature    `json:"consensus_signature"`
 }
 
-// HandOver is the payload of hand-over: the committee of a term hands over to the next.
+// HandOver is the payload of hand-over: the committee of a term hands over to the next, and says
+// what the snapshot of the state after the epoch's first block is, unless the epoch was over.
 type HandOver struct {
-	Term      uint32        `json:"term"` // the next
+	Term uint32 `json:"term"` // the next
+	Snapshot
 	Signers   rollup.Bitmap `json:"signers"`
 	Signature BLSSignature  `json:"signature"`
 }
@@ -252,12 +254,15 @@ func (p *Ready) append(b []byte) []byte {
 
 func (p *HandOver) decode(r *reader) {
 	p.Term = r.U32()
+	p.Height, p.Bytes = r.U64(), r.U64()
+	r.Fill(p.Root[:])
 	p.Signers = slices.Clone(r.Next(int(r.U8())))
 	r.Fill(p.Signature[:])
 }
 
 func (p *HandOver) append(b []byte) []byte {
-	b = append(le.AppendUint32(b, p.Term), byte(len(p.Signers)))
+	b = le.AppendUint64(le.AppendUint64(le.AppendUint32(b, p.Term), p.Height), p.Bytes)
+	b = append(append(b, p.Root[:]...), byte(len(p.Signers)))
 	return append(append(b, p.Signers...), p.Signature[:]...)
 }
 
@@ -495,13 +500,13 @@ func (p *HandOver) judge(w *world, _ *Tx, _ *account) error {
 	if next := w.elected().Term + 1; p.Term != next {
 		return refuse(CodeWrongTerm, "%d, not %d", p.Term, next)
 	}
-	return nil
+	return w.judgeSnapshot(&p.Snapshot)
 }
 
 func (p *HandOver) verify(w *world, _ *Tx, c *claims, at *error) error {
 	err := w.elected().Enough(p.Signers)
 	if err == nil {
-		c.committee(at, w.elected(), p.Signers, w.message(), &p.Signature)
+		c.committee(at, w.elected(), p.Signers, w.message(&p.Snapshot), &p.Signature)
 	}
 	return err
 }
