@@ -124,10 +124,10 @@ crash: build ## a network of processes: killed under load (ROUNDS times, default
 	WAYBILL=$(CURDIR)/$(BIN)/waybill CRASH_ROUNDS=$(or $(ROUNDS),10) $(GO) test -count=1 -v -timeout 30m -skip '^(TestKeep|TestFullDisk)$$' ./internal/crash
 
 keep: build ## homes that are backed up, restored, copied and moved under load, and a full disk (as root), with processes
-	WAYBILL=$(CURDIR)/$(BIN)/waybill WAYBILL_REQUIRE=1 $(GO) test -count=1 -v -timeout 10m -run '^(TestKeep|TestFullDisk)$$' ./internal/crash
+	WAYBILL=$(CURDIR)/$(BIN)/waybill REQUIRE_WAYBILL=1 $(GO) test -count=1 -v -timeout 10m -run '^(TestKeep|TestFullDisk)$$' ./internal/crash
 
 doors: build ## attack x port against a real node: honest calls, memory; a table (QUICK=1 for the short form)
-	WAYBILL=$(CURDIR)/$(BIN)/waybill DOORS=$(if $(QUICK),quick,full) REQUIRE_DOORS=1 WAYBILL_REQUIRE=1 \
+	WAYBILL=$(CURDIR)/$(BIN)/waybill DOORS=$(if $(QUICK),quick,full) REQUIRE_DOORS=1 REQUIRE_WAYBILL=1 \
 	$(GO) test -count=1 -v -timeout 30m -run 'Doors|Attacks' ./internal/crash
 
 route: ## nodes at 5, 40 and 120 ms in network namespaces: the near one, one that vanishes, round trips; needs root (QUICK=1 in short)

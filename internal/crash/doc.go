@@ -3,7 +3,7 @@
 // books must agree to the last ack and micro-credit.
 //
 // The tests need the environment variable WAYBILL, the path of the program (make crash sets it);
-// without it they are skipped, or fail when WAYBILL_REQUIRE is set. CRASH_ROUNDS is the number of
+// without it they are skipped, or fail when REQUIRE_WAYBILL is set. CRASH_ROUNDS is the number of
 // kills (default 4), CRASH_SEED their seed.
 //
 // Files: process.go is one node, network.go four of them; parties.go registers payers, services and

@@ -40,7 +40,7 @@ type Network struct {
 func Binary(t testing.TB) string {
 	binary := os.Getenv("WAYBILL")
 	if binary == "" {
-		if os.Getenv("WAYBILL_REQUIRE") != "" {
+		if os.Getenv("REQUIRE_WAYBILL") != "" {
 			t.Fatal("WAYBILL does not name the program to test")
 		}
 		t.Skip("WAYBILL does not name the program to test; make crash does")

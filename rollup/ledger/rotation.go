@@ -424,6 +424,7 @@ func (s *State) handOver(epoch uint32) {
 	r := s.rotation
 	next := s.seated(r.next, s.elected().Term+1)
 	s.seat(next, r.seats, r.next)
+	s.leaveAnew(s.elected(), next)
 	s.terms = append(s.terms[:len(s.terms):len(s.terms)],
 		&term{committee: next, seats: r.next, height: s.height + 2, epoch: epoch})
 	past, err := rotation.ParseTerms(r.past.Append(nil))

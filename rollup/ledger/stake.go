@@ -172,7 +172,23 @@ func (p *Withdraw) judge(w *world, _ *Tx, sender *account) error {
 	case n.leaving.epoch >= w.unsettled:
 		return refuse(CodeTooEarly, "epoch %d is not settled", n.leaving.epoch)
 	}
+	if w.rotation != nil {
+		if until, convicts := w.convicts(p.Node); convicts {
+			return refuse(CodeTooEarly, "what node %d signed as a member convicts it until epoch %d is"+
+				" settled", p.Node, until)
+		}
+	}
 	return nil
+}
+
+// leaveAnew counts the unbonding time of what leaves the nodes that lost their last seat from now on:
+// the engine finds double votes up to the last block that they vote for.
+func (s *State) leaveAnew(before, after *rollup.Committee) {
+	for _, m := range before.Members {
+		if _, stays := after.Position(m.Node); !stays && s.nodes.at(m.Node).leaving.amount > 0 {
+			s.changeStake(m.Node, func(n *node) { n.leaving.epoch, n.leaving.time = s.epoch(), s.time })
+		}
+	}
 }
 
 // freeAt returns when the unbonding time of what leaves a node is over.

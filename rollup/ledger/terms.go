@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"math"
+
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/rotation"
 )
@@ -73,6 +75,21 @@ func (v *View) Judges(node uint32) bool {
 		}
 	}
 	return false
+}
+
+// convicts returns whether the words of a committee with a node convict it, and until which epoch has
+// settled; forever while it has seats.
+func (w *world) convicts(node uint32) (until uint64, convicts bool) {
+	for i := len(w.terms) - 1; i >= 0; i-- {
+		if _, is := w.terms[i].committee.Position(node); !is {
+			continue
+		}
+		if i+1 == len(w.terms) {
+			return math.MaxUint64, true
+		}
+		return uint64(w.terms[i+1].epoch) + uint64(w.params.Rotation.EvidenceEpochs), true
+	}
+	return 0, false
 }
 
 // CommitteeVoting returns the committee that votes for the block of a height: the one after the
