@@ -53,7 +53,7 @@ func TestVectors(t *testing.T) {
 		"hashes": hashes(), "streams": streams(t), "keys": keys(t), "ack": ack(t),
 		"answers": answers(), "grant": grant(t), "head": head(), "delivery": deliveries(t),
 		"record": record(t), "manifest": manifests(t), "codes": codes(), "list": list(t),
-		"offers": offers(t),
+		"offers": offers(t), "terms": terms(t),
 	}, "", " ")
 	if err != nil {
 		t.Fatal(err)

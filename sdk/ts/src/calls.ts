@@ -111,6 +111,11 @@ export class Calls {
     return (await response.json()) as Json;
   }
 
+  /** Asks for the hand-overs between committees, from a term on. */
+  terms(first: number): Promise<Bytes> {
+    return exportTerms(this.url, first, this.fetch);
+  }
+
   /** A small call of the port for content. */
   async small(method: "GET" | "POST", path: string, body?: Bytes,
     signal?: AbortSignal): Promise<Response> {
@@ -153,16 +158,28 @@ export class Calls {
   }
 }
 
+const bytesOf = (v: unknown): Bytes =>
+  Uint8Array.from(atob(String(v ?? "")), (c) => c.charCodeAt(0));
+
+/** Asks a node for the hand-overs between committees, from a term on. */
+export async function exportTerms(url: string, first: number,
+  fetch: FetchFunction): Promise<Bytes> {
+  const response = await fetch(`${url}/waybill.v1.LedgerService/ExportTerms`, {
+    method: "POST", body: JSON.stringify({ first }), signal: AbortSignal.timeout(60_000),
+    headers: { "Content-Type": "application/json", "Connect-Protocol-Version": "1" },
+  });
+  if (!response.ok) throw await refusal(response);
+  return bytesOf(((await response.json()) as Json).file);
+}
+
 function epochOf(flags: number, message: Uint8Array): EpochInfo {
   const x = JSON.parse(new TextDecoder().decode(message)) as Json;
   if ((flags & 2) !== 0) {
     const e = (x.error ?? {}) as Json;
     throw new RefusedError(String(e.code ?? "unknown"), String(e.message ?? "no epoch"));
   }
-  const bytes = (v: unknown): Bytes =>
-    Uint8Array.from(atob(String(v ?? "")), (c) => c.charCodeAt(0));
   return { network: String(x.network ?? ""), node: Number(x.node ?? 0),
     nodeKey: String(x.nodeKey ?? x.node_key ?? ""), epoch: Number(x.epoch ?? 0),
-    record: bytes(x.record), certificate: bytes(x.certificate),
+    record: bytesOf(x.record), certificate: bytesOf(x.certificate),
     beforeTaken: Number(x.beforeTakenMs ?? x.before_taken_ms ?? 0) };
 }

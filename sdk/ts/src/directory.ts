@@ -1,15 +1,15 @@
 /** Finds the nodes of a network: by a list that the committee signed for, from whichever node gives
  * one. Where a node is, the giver says; who signs there is checked with all that comes from it. */
 import { fromHex, hex } from "./bytes.js";
-import { type FetchFunction, type Json, refusal } from "./calls.js";
+import { exportTerms, type FetchFunction, type Json, refusal } from "./calls.js";
 import { type NodeConfig } from "./fetcher.js";
-import { type Genesis } from "./record.js";
-import { eligible, genesisNodes, parseNodeList, type RegisteredNode } from "./route.js";
+import { eligible, genesisNodes, listTerm, parseNodeList, type RegisteredNode } from "./route.js";
+import { type Terms } from "./terms.js";
 
 const refresh = 60_000; // ms
 
 export class Directory {
-  private readonly genesis: Genesis;
+  private readonly terms: Terms;
   private readonly ask: string[];
   private readonly fetch: FetchFunction;
   private nodes: RegisteredNode[];
@@ -20,11 +20,11 @@ export class Directory {
   private asking: Promise<void> | undefined;
 
   /** `ask` are the content ports of nodes that are asked; any will do. */
-  constructor(genesis: Genesis, ask: string[], fetch: FetchFunction) {
-    this.genesis = genesis;
+  constructor(terms: Terms, ask: string[], fetch: FetchFunction) {
+    this.terms = terms;
     this.ask = ask.map((url) => url.replace(/\/+$/, ""));
     this.fetch = fetch;
-    this.nodes = genesisNodes(genesis);
+    this.nodes = genesisNodes(terms.genesis);
   }
 
   /** The nodes that may serve and that answer, where they are. */
@@ -34,10 +34,11 @@ export class Directory {
       if (this.urls.size === 0) await this.asking;
       else this.asking.catch(() => undefined); // what is known is good enough for now
     }
-    return eligible(this.nodes, this.epoch, this.genesis)
+    const { genesis } = this.terms;
+    return eligible(this.nodes, this.epoch, genesis)
       .filter((n) => this.urls.has(n.node))
       .map((n) => ({ url: this.urls.get(n.node) as string, stake: String(n.stake),
-        pin: `${hex(this.genesis.network)}/${n.node}/${hex(n.key)}` }));
+        pin: `${hex(genesis.network)}/${n.node}/${hex(n.key)}` }));
   }
 
   /** Asks one node after the other, until one has given a list that holds. */
@@ -59,7 +60,9 @@ export class Directory {
     const x = (await response.json()) as Json;
     const text = String(x.list ?? "");
     if (text !== "") {
-      const { record, nodes } = parseNodeList(fromHex(text), this.genesis);
+      const list = fromHex(text);
+      await this.terms.follow(listTerm(list), (first) => exportTerms(url, first, this.fetch));
+      const { record, nodes } = parseNodeList(list, this.terms);
       if (record.height >= this.height) {
         this.nodes = nodes;
         this.epoch = record.epoch;

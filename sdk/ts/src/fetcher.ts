@@ -10,6 +10,7 @@ import { type Genesis, parseGenesis } from "./record.js";
 import { candidates } from "./route.js";
 import { LocalSigner, type Signer } from "./signer.js";
 import { Phased, Stream } from "./stream.js";
+import { Terms } from "./terms.js";
 
 /** A node that content is fetched from. */
 export interface NodeConfig {
@@ -161,11 +162,12 @@ export class Fetcher {
   readonly config: FetcherConfig;
   readonly genesis: Genesis;
   readonly signer: Signer;
+  private readonly terms: Terms;
   private readonly places: Place[] = []; // all that were ever of use
   private readonly directory: Directory | undefined;
   private readonly storage: Storage;
   private kernel: Promise<Kernel> | undefined;
-  private terms: Promise<{ price: number; cap: number }> | undefined;
+  private tariff: Promise<{ price: number; cap: number }> | undefined;
   private cap = 1;
   private readonly drains = new Set<Promise<void>>();
   private manifest: { at: number; entries: Map<string, Entry>; serial: number } | undefined;
@@ -182,9 +184,10 @@ export class Fetcher {
     this.genesis = parseGenesis(config.genesis);
     this.signer = config.signer ?? new LocalSigner(config.secret as Uint8Array);
     this.storage = config.storage ?? memoryStorage();
+    this.terms = new Terms(this.genesis, this.storage);
     for (const n of config.nodes ?? []) this.place(n);
     if (this.places.length === 0) {
-      this.directory = new Directory(this.genesis, config.ask as string[],
+      this.directory = new Directory(this.terms, config.ask as string[],
         config.fetch ?? ((input, init) => globalThis.fetch(input, init)));
     }
   }
@@ -202,7 +205,7 @@ export class Fetcher {
       throw new ProtocolError("other_network", `the genesis file is not that of ${n.url}`);
     }
     const link = new Link({ calls: new Calls(n.url, pin, config.fetch), signer: this.signer,
-      book: new Book(this.storage, pin, config.client, config.service), genesis: this.genesis,
+      book: new Book(this.storage, pin, config.client, config.service), terms: this.terms,
       client: config.client, service: config.service, cap: () => this.cap,
       patience: config.patience ?? 60_000 });
     const streams = config.streams ?? (n.url.startsWith("https:") ? 16 : 4);
@@ -244,11 +247,11 @@ export class Fetcher {
   }
 
   private agreed(): Promise<{ price: number; cap: number }> {
-    this.terms ??= this.ask().catch((err: unknown) => {
-      this.terms = undefined;
+    this.tariff ??= this.ask().catch((err: unknown) => {
+      this.tariff = undefined;
       throw err instanceof FetchError ? err : this.failure("", "price", "", 0, err);
     });
-    return this.terms;
+    return this.tariff;
   }
 
   private async ask(): Promise<{ price: number; cap: number }> {

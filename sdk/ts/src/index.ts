@@ -4,6 +4,7 @@ export * from "./keys.js";
 export * from "./ack.js";
 export * from "./delivery.js";
 export * from "./record.js";
+export { type AskTerms, Terms } from "./terms.js";
 export * from "./manifest.js";
 export * from "./kernel.js";
 export * from "./decoder.js";

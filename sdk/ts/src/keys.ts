@@ -2,7 +2,7 @@
 import { bls12_381 } from "@noble/curves/bls12-381.js";
 import { ed25519 } from "@noble/curves/ed25519.js";
 import { sha512 } from "@noble/hashes/sha2.js";
-import { type Bytes, concat, equal } from "./bytes.js";
+import { type Bytes, concat, equal, hex } from "./bytes.js";
 
 const bls = bls12_381.shortSignatures;
 const signingSuite = "BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
@@ -28,9 +28,19 @@ export const blsProve = (secret: Uint8Array, message: Uint8Array): Bytes =>
 
 type Key = ReturnType<typeof bls.getPublicKey>;
 
+// Keys of members come again with every record, and decoding one takes milliseconds.
+const parsed = new Map<string, Key>();
+const maxParsed = 2048;
+
 function parseKey(key: Uint8Array): Key {
-  const point = bls12_381.G2.Point.fromBytes(key);
-  point.assertValidity(); // on the curve, in the subgroup, not the identity
+  const name = hex(key);
+  let point = parsed.get(name);
+  if (point === undefined) {
+    point = bls12_381.G2.Point.fromBytes(key);
+    point.assertValidity(); // on the curve, in the subgroup, not the identity
+    if (parsed.size >= maxParsed) parsed.clear();
+    parsed.set(name, point);
+  }
   return point;
 }
 

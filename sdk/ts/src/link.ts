@@ -5,8 +5,9 @@ import { type Bytes, equal, fromHex, hex, ProtocolError } from "./bytes.js";
 import { type Calls, type Json, RefusedError, temporary } from "./calls.js";
 import { maxRecords, openMessage, type Record, requestOf, sessionMessage } from "./delivery.js";
 import { blsVerify } from "./keys.js";
-import { type Genesis, verifyRecord } from "./record.js";
+import { termOf, verifyRecord } from "./record.js";
 import { type Signer } from "./signer.js";
+import { type Terms } from "./terms.js";
 
 /** Bytes of content, counted. */
 export interface Stats {
@@ -24,7 +25,7 @@ export interface LinkOptions {
   calls: Calls;
   signer: Signer;
   book: Book;
-  genesis: Genesis;
+  terms: Terms;
   client: number;
   service: number;
   cap: () => number;
@@ -241,7 +242,8 @@ export class Link {
     this.pinned(e.network, e.node, e.nodeKey);
     let { epoch, height } = this.shown;
     if (e.record.length > 0) {
-      const r = verifyRecordOnce(e.record, e.certificate, this.o.genesis);
+      await this.o.terms.follow(termOf(e.record), (first) => this.calls.terms(first));
+      const r = verifyRecordOnce(e.record, e.certificate, this.o.terms);
       if (r.height >= height) ({ epoch, height } = r);
     }
     if (e.epoch < await this.o.book.epoch()) {
@@ -385,10 +387,10 @@ interface Said {
 let lastRecord: { key: string; value: ReturnType<typeof verifyRecord> } | undefined;
 
 /** Verifies a record, unless it was the last one: that takes some milliseconds. */
-function verifyRecordOnce(record: Bytes, certificate: Bytes, genesis: Genesis) {
-  const key = hex(record) + hex(certificate) + hex(genesis.network);
+function verifyRecordOnce(record: Bytes, certificate: Bytes, terms: Terms) {
+  const key = hex(record) + hex(certificate) + hex(terms.genesis.network);
   if (lastRecord?.key !== key) {
-    lastRecord = { key, value: verifyRecord(record, certificate, genesis) };
+    lastRecord = { key, value: verifyRecord(record, certificate, terms) };
   }
   return lastRecord.value;
 }

@@ -1,6 +1,6 @@
 /** Which nodes content is asked of (protocol section 20). */
 import { type Bytes, equal, ProtocolError, Reader, Writer } from "./bytes.js";
-import { type BlockRecord, type Genesis, verifyRecord } from "./record.js";
+import { type BlockRecord, type Committees, type Genesis, termOf, verifyRecord } from "./record.js";
 import { b3k, contextKey, TreeKind } from "./tree.js";
 
 /** A node that may be a candidate. */
@@ -62,8 +62,15 @@ const leafSize = 150;
 const nodeTree = new TreeKind("node");
 const registryKey = contextKey("waybill/registry/2");
 
+/** The term whose committee signed a list of nodes, before anything is verified. */
+export function listTerm(b: Uint8Array): number {
+  const r = new Reader(b, "a list of nodes");
+  r.tag("wb-lst/2");
+  return termOf(r.raw(168));
+}
+
 /** Reads a list of nodes, which the committee signed for: whoever gives it. */
-export function parseNodeList(b: Uint8Array, genesis: Genesis):
+export function parseNodeList(b: Uint8Array, committees: Committees):
   { record: BlockRecord; nodes: RegisteredNode[] } {
   const r = new Reader(b, "a list of nodes");
   const bad = (why: string) => new ProtocolError("bad_list", why);
@@ -72,7 +79,7 @@ export function parseNodeList(b: Uint8Array, genesis: Genesis):
   const height = r.raw(8);
   const length = r.u8();
   const certificate = new Writer().raw(height).u8(length).raw(r.raw(length + 48)).end();
-  const record = verifyRecord(encoded, certificate, genesis);
+  const record = verifyRecord(encoded, certificate, committees);
   const heads = r.raw(144);
   if (!equal(b3k(registryKey, heads), record.registryRoot)) throw bad("other heads");
   const h = new Reader(heads, "heads");
@@ -95,9 +102,9 @@ export function parseNodeList(b: Uint8Array, genesis: Genesis):
 /** The nodes before a record is certified. */
 export const genesisNodes = (genesis: Genesis): RegisteredNode[] =>
   genesis.committee.map((m, node) => ({ node, key: m.nodeKey, since: 0, until: 2 ** 32 - 1,
-    stake: BigInt(m.stake), convicted: false }));
+    stake: m.stake, convicted: false }));
 
 /** The nodes that may serve in an epoch. */
 export const eligible = (nodes: RegisteredNode[], epoch: number, genesis: Genesis) =>
   nodes.filter((n) => n.since <= epoch && epoch < n.until && !n.convicted && n.stake > 0n &&
-    n.stake >= BigInt(genesis.serveStake));
+    n.stake >= genesis.serveStake);

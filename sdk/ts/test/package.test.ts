@@ -19,7 +19,7 @@ test("npm pack", () => {
   const paths = files.map((f) => f.path).sort();
   const modules = ["ack", "book", "browser", "bytes", "calls", "cosign", "decoder", "delivery",
     "directory", "fetcher", "index", "kernel", "keys", "link", "manifest", "modules", "node",
-    "page", "poseidon2", "record", "remote", "route", "serviceworker", "signer", "stream",
+    "page", "poseidon2", "record", "remote", "route", "serviceworker", "signer", "stream", "terms",
     "tree", "worker"];
   assert.deepEqual(paths, ["LICENSE", "README.md", "package.json",
     ...["client", "serviceworker", "worker"].map((m) => `dist/bundle/${m}.js`),

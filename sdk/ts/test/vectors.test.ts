@@ -186,19 +186,20 @@ test("genesis files and certified records", () => {
   const r = vectors.record;
   const genesis = w.parseGenesis(r.genesis);
   same(genesis.network, r.network);
+  const terms = new w.Terms(genesis);
   const record = hex(r.record);
   const certificate = hex(r.certificate);
-  const got = w.verifyRecord(record, certificate, genesis);
+  const got = w.verifyRecord(record, certificate, terms);
   assert.deepEqual({ ...got, registryRoot: "" },
-    { height: r.height, time: r.time, epoch: r.epoch, registryRoot: "" });
+    { term: 0, height: r.height, time: r.time, epoch: r.epoch, registryRoot: "" });
   for (let i = 0; i < record.length; i += 25) {
     record[i] ^= 1;
-    assert.throws(() => w.verifyRecord(record, certificate, genesis), w.ProtocolError, `${i}`);
+    assert.throws(() => w.verifyRecord(record, certificate, terms), w.ProtocolError, `${i}`);
     record[i] ^= 1;
   }
   for (const i of [0, 8, 9, 10, 20]) {
     certificate[i] ^= 1;
-    assert.throws(() => w.verifyRecord(record, certificate, genesis), w.ProtocolError, `${i}`);
+    assert.throws(() => w.verifyRecord(record, certificate, terms), w.ProtocolError, `${i}`);
     certificate[i] ^= 1;
   }
   const other = r.genesis.replace("testnet", "tostnet");
@@ -210,16 +211,18 @@ test("lists of nodes", () => {
   const v = vectors.list;
   const genesis = w.parseGenesis(vectors.record.genesis);
   const list = hex(v.list);
-  const { record, nodes } = w.parseNodeList(list, genesis);
+  const terms = new w.Terms(genesis);
+  assert.equal(w.listTerm(list), 0);
+  const { record, nodes } = w.parseNodeList(list, terms);
   assert.equal(record.height, v.height);
   assert.deepEqual(w.eligible(nodes, record.epoch, genesis).map((n) =>
     ({ node: n.node, stake: String(n.stake) })), v.eligible);
   for (let i = 0; i < list.length; i += 37) {
     list[i] ^= 1;
-    assert.throws(() => w.parseNodeList(list, genesis), w.ProtocolError, `byte ${i}`);
+    assert.throws(() => w.parseNodeList(list, terms), w.ProtocolError, `byte ${i}`);
     list[i] ^= 1;
   }
-  assert.throws(() => w.parseNodeList(hex(v.list + "00"), genesis), w.ProtocolError);
+  assert.throws(() => w.parseNodeList(hex(v.list + "00"), terms), w.ProtocolError);
   assert.deepEqual(w.genesisNodes(genesis).map((n) => n.node), [0, 1, 2]);
 });
 
@@ -249,4 +252,55 @@ test("manifests, and what they show of a path", () => {
   const text = hex(v.manifest);
   text[text.length - 1] ^= 1;
   assert.throws(() => w.parseManifest(text), w.ProtocolError);
+});
+
+test("committees, by their hand-overs", async () => {
+  const v = vectors.terms;
+  const genesis = w.parseGenesis(v.genesis);
+  const storage = w.memoryStorage();
+  const terms = new w.Terms(genesis, storage);
+  const record = hex(v.record);
+  const certificate = hex(v.certificate);
+  assert.equal(w.termOf(record), v.term);
+  const verify = () => w.verifyRecord(record, certificate, terms);
+  assert.throws(verify, { code: "unknown_term" });
+  let asked = 0;
+  const ask = async (first: number) => {
+    asked++;
+    assert.equal(first, 1);
+    return hex(v.hand_overs);
+  };
+  await Promise.all([terms.follow(v.term, ask), terms.follow(v.term, ask)]);
+  assert.equal(asked, 1);
+  assert.equal(terms.last, v.roots.length - 1);
+  v.roots.forEach((root: string, term: number) => same(terms.root(term), root));
+  assert.deepEqual({ ...verify(), registryRoot: "", time: 0 },
+    { term: v.term, height: v.height, epoch: v.epoch, registryRoot: "", time: 0 });
+  // What was verified is kept, and nobody is asked again.
+  const again = new w.Terms(genesis, storage);
+  await again.follow(v.term, () => assert.fail("asked again"));
+  same(again.root(v.roots.length - 1), v.roots[v.roots.length - 1]);
+  w.verifyRecord(record, certificate, again);
+  // A record of a time in which its committee was not in office.
+  for (const [term, epoch] of [[v.term, 0], [0, 1000]]) {
+    assert.throws(() => terms.signers({ term, height: 0, time: 0, epoch,
+      registryRoot: record }), { code: "office" });
+  }
+});
+
+test("hand-overs that do not hold", async () => {
+  const v = vectors.terms;
+  const genesis = w.parseGenesis(v.genesis);
+  const file = hex(v.hand_overs);
+  for (let i = 0; i < file.length; i += 97) {
+    const terms = new w.Terms(genesis);
+    file[i] ^= 1;
+    await assert.rejects(terms.take(file), w.ProtocolError, `byte ${i}`);
+    assert.equal(terms.last, 0);
+    file[i] ^= 1;
+  }
+  await assert.rejects(new w.Terms(genesis).take(hex(v.hand_overs + "00")), w.ProtocolError);
+  const fixed = new w.Terms(w.parseGenesis(vectors.record.genesis));
+  await assert.rejects(fixed.take(file), w.ProtocolError);
+  await fixed.follow(5, () => assert.fail("asked where nothing changes"));
 });
