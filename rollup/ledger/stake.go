@@ -181,8 +181,8 @@ func (p *Withdraw) judge(w *world, _ *Tx, sender *account) error {
 	return nil
 }
 
-// leaveAnew counts the unbonding time of what leaves the nodes that lost their last seat from now on:
-// the engine finds double votes up to the last block that they vote for.
+// leaveAnew counts the unbonding time of what leaves the nodes that lost their last seat from now
+// on: the engine finds double votes up to the last block that they vote for.
 func (s *State) leaveAnew(before, after *rollup.Committee) {
 	for _, m := range before.Members {
 		if _, stays := after.Position(m.Node); !stays && s.nodes.at(m.Node).leaving.amount > 0 {

@@ -77,8 +77,8 @@ func (v *View) Judges(node uint32) bool {
 	return false
 }
 
-// convicts returns whether the words of a committee with a node convict it, and until which epoch has
-// settled; forever while it has seats.
+// convicts returns whether the words of a committee with a node convict it, and until which epoch
+// has settled; forever while it has seats.
 func (w *world) convicts(node uint32) (until uint64, convicts bool) {
 	for i := len(w.terms) - 1; i >= 0; i-- {
 		if _, is := w.terms[i].committee.Position(node); !is {

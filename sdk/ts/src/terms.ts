@@ -132,7 +132,9 @@ export class Terms implements Committees {
       if (record.term !== 0) throw new ProtocolError("bad_record", "of another committee");
       return this.fixed;
     }
-    if (record.term > last) throw new ProtocolError("unknown_term", `${record.term}, after ${last}`);
+    if (record.term > last) {
+      throw new ProtocolError("unknown_term", `${record.term}, after ${last}`);
+    }
     const i = record.term - last + recent.length - 1;
     const until = recent[i + 2]?.epoch ?? Infinity;
     if (i < 0 || record.epoch <= recent[i].epoch || record.epoch > until) {
@@ -212,7 +214,9 @@ function parse(file: Uint8Array, network: Uint8Array) {
     const changes: Hop["changes"] = [];
     for (let n = r.u16(); n > 0; n--) {
       const seat = r.u16();
-      if (changes.length > 0 && changes[changes.length - 1][0] >= seat) r.fail("seats do not ascend");
+      if (changes.length > 0 && changes[changes.length - 1][0] >= seat) {
+        r.fail("seats do not ascend");
+      }
       changes.push([seat, r.u32()]);
     }
     const seed = r.raw(32);
