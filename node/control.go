@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/waybill-network/waybill/node/content/remote"
 )
 
 // controlSocket is where a running node takes orders from its own user: a socket in its home, with
@@ -50,13 +52,28 @@ func (n *Node) startControl(context.Context) error {
 		defer one.Unlock()
 		n.checkpoint(ctx, dir, w, r)
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	if n.content != nil {
+		mux.Handle("/content/", http.StripPrefix("/content",
+			remote.Handler(remote.Local(n.content.store))))
+	}
+	var calls sync.WaitGroup
+	server := &http.Server{ReadHeaderTimeout: 5 * time.Second,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			calls.Add(1)
+			defer calls.Done()
+			mux.ServeHTTP(w, r)
+		})}
 	n.tasks.Go(func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			n.log.Warn("the control socket closed", "err", err)
 		}
 	})
-	n.onStop(func() { cancel(); _ = server.Close() })
+	n.onStop(func() {
+		cancel()
+		_ = server.Close()
+		calls.Wait()
+	})
 	return nil
 }
 
@@ -81,26 +98,36 @@ func (n *Node) checkpoint(ctx context.Context, dir string, w http.ResponseWriter
 	}
 }
 
-// WithCheckpoint has the node that runs in a home copy its store, and calls use while the copy is
-// there. Error: ErrNotRunning when no node runs there.
-func WithCheckpoint(ctx context.Context, home string, use func(Checkpoint) error) error {
+// Control returns a client of the node that runs in a home, whose calls it takes at http://node/,
+// and closes it with done. The calls' error is ErrNotRunning when no node runs there.
+func Control(home string) (c *http.Client, done func()) {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn,
 		error) {
 		path, done, err := controlPath(home)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			defer done()
+			var conn net.Conn
+			if conn, err = new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
+				return conn, nil
+			}
 		}
-		defer done()
-		return new(net.Dialer).DialContext(ctx, "unix", path)
+		return nil, fmt.Errorf("%w: %w", ErrNotRunning, err)
 	}}
-	defer transport.CloseIdleConnections()
+	return &http.Client{Transport: transport}, transport.CloseIdleConnections
+}
+
+// WithCheckpoint has the node that runs in a home copy its store, and calls use while the copy is
+// there. Error: ErrNotRunning when no node runs there.
+func WithCheckpoint(ctx context.Context, home string, use func(Checkpoint) error) error {
+	control, done := Control(home)
+	defer done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the node removes its copy
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://node/checkpoint", nil)
 	if err != nil {
 		return fmt.Errorf("node: %w", err)
 	}
-	response, err := (&http.Client{Transport: transport}).Do(request)
+	response, err := control.Do(request)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotRunning, err)
 	}

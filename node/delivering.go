@@ -329,6 +329,7 @@ func refusedContent(err error) error {
 	}{
 		{content.ReasonDenied, delivery.ReasonDenied},
 		{content.ReasonAbsent, delivery.ReasonNotFound},
+		{content.ReasonPurged, delivery.ReasonNotFound},
 		{content.ReasonNoOrigin, delivery.ReasonNotFound},
 		{content.ReasonOriginAbsent, delivery.ReasonNotFound},
 		{content.ReasonOriginRefused, delivery.ReasonNotFound},

@@ -20,6 +20,7 @@ import (
 
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/content"
 	"github.com/waybill-network/waybill/rollup"
@@ -130,6 +131,7 @@ func TestDelivering(t *testing.T) {
 	d := newDelivering(t)
 	defer d.stop()
 	d.registerOf(1<<40, 1<<20)
+	charged := d.shelf(t)
 	half, goOn := make(chan struct{}, len(d.roots)), make(chan struct{})
 	d.routed()
 	var group sync.WaitGroup
@@ -151,6 +153,9 @@ func TestDelivering(t *testing.T) {
 		<-half
 	}
 	d.nodes[0].Stop()
+	if _, err := d.shelfOf(0).List(t.Context()); !errors.Is(err, node.ErrNotRunning) {
+		t.Errorf("the store of a node that does not run: %v", err)
+	}
 	close(goOn)
 	group.Wait()
 	d.site(0)
@@ -168,7 +173,6 @@ func TestDelivering(t *testing.T) {
 		response.Header.Get("Cache-Control") != "public, max-age=60" {
 		t.Errorf("%s: %d bytes, %v, %v", response.Status, len(film), response.Header, err)
 	}
-	charged := uint64(0)
 	for c, f := range fetchers {
 		if err := f.Close(); err != nil {
 			t.Errorf("client %d: %v", c, err)

@@ -11,15 +11,17 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/internal/text"
+	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/content"
+	"github.com/waybill-network/waybill/node/content/remote"
 	"github.com/waybill-network/waybill/rollup"
 )
 
 func newContent() *cobra.Command {
 	return group("content", "Fill and look after a node's store of content",
 		`A node delivers content that is named by its root, its BLAKE3 digest: what b3sum
-prints. These commands work on the store in a node's home while the node does not
-run; it holds the store's lock while it does. docs/content.md says more.
+prints. These commands work on the store in a node's home. While the node runs they
+ask it, by the socket control.sock in its home. docs/content.md says more.
 
   waybill content add --home net/node0 film.mp4      take a file, print its root
   waybill content manifest make --help               say which content stands under which path`,
@@ -34,7 +36,7 @@ type contentStore struct {
 }
 
 // storeFlags adds the flags that name a store; the returned function opens it for a call.
-func storeFlags(cmd *cobra.Command) func(work func(*content.Store) error) error {
+func storeFlags(cmd *cobra.Command) func(context.Context, func(remote.Store) error) error {
 	var c contentStore
 	cmd.Flags().StringVar(&c.home, "home", ".",
 		"the node's `folder`; its settings say where the store is and what it may take")
@@ -44,12 +46,12 @@ func storeFlags(cmd *cobra.Command) func(work func(*content.Store) error) error 
 		"`file` with roots that are refused, one a line (default: the node's)")
 	cmd.Flags().Int64Var(&c.max, "max-bytes", 0,
 		"what the store may take of the disk, in `bytes` (default: the node's setting, or 64 GiB)")
-	return func(work func(*content.Store) error) error {
-		s, err := c.open()
+	return func(ctx context.Context, work func(remote.Store) error) error {
+		s, done, err := c.open(ctx)
 		if err != nil {
 			return err
 		}
-		return errors.Join(explainContent(work(s)), s.Close())
+		return errors.Join(explainContent(work(s)), done())
 	}
 }
 
@@ -82,21 +84,36 @@ func (c *contentStore) options() (o content.Options, deny string, err error) {
 	return o, deny, nil
 }
 
-func (c *contentStore) open() (*content.Store, error) {
+// open opens the store, or asks the node that has it open.
+func (c *contentStore) open(ctx context.Context) (s remote.Store, done func() error, err error) {
 	o, deny, err := c.options()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if deny != "" {
 		if o.Deny, err = content.OpenDeny(deny); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	s, err := content.Open(o)
-	if errors.Is(err, content.ReasonLocked) {
-		return nil, fmt.Errorf("%w: stop the node, or let it fetch from its origin", err)
+	opened, err := content.Open(o)
+	if err == nil {
+		return remote.Local(opened), opened.Close, nil
 	}
-	return s, err
+	if !errors.Is(err, content.ReasonLocked) || c.dir != "" {
+		return nil, nil, err
+	}
+	control, closed := node.Control(c.home)
+	s = remote.New(control, "http://node/content")
+	if _, failed := s.List(ctx); failed != nil {
+		closed()
+		return nil, nil, fmt.Errorf("%w, which does not answer (%w): stop it", err, failed)
+	}
+	if c.deny != "" || c.max > 0 {
+		closed()
+		return nil, nil, usagef("--deny and --max-bytes are settings of a node that runs: " +
+			"content.deny and content.max_bytes in its config.toml")
+	}
+	return s, func() error { closed(); return nil }, nil
 }
 
 // explainContent adds what to do about a refusal.
@@ -165,14 +182,11 @@ printed, also after a power cut. With --root it is refused unless it has this ro
 				return usagef("--root is for one file")
 			}
 		}
-		return with(func(s *content.Store) error {
+		return with(cmd.Context(), func(s remote.Store) error {
 			list := []added{}
 			for _, name := range args {
-				info, err := addFile(cmd.Context(), s, cmd.InOrStdin(), name, root)
-				if err == nil && pin {
-					err = s.Pin(info.Root)
-					info.Pinned = true
-				}
+				info, err := addFile(cmd.Context(), s, cmd.InOrStdin(), name,
+					remote.Adding{Root: root, Pin: pin})
 				if err != nil {
 					return fmt.Errorf("%s: %w", name, err)
 				}
@@ -189,9 +203,9 @@ printed, also after a power cut. With --root it is refused unless it has this ro
 	return cmd
 }
 
-func addFile(ctx context.Context, s *content.Store, in io.Reader, name string,
-	root *rollup.Hash) (content.Info, error) {
-	size := int64(-1)
+func addFile(ctx context.Context, s remote.Store, in io.Reader, name string,
+	how remote.Adding) (content.Info, error) {
+	how.Size = -1
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -205,12 +219,9 @@ func addFile(ctx context.Context, s *content.Store, in io.Reader, name string,
 		if !info.Mode().IsRegular() {
 			return content.Info{}, errors.New("not a regular file; '-' takes standard input")
 		}
-		in, size = f, info.Size()
+		in, how.Size = f, info.Size()
 	}
-	if root != nil {
-		return s.Put(ctx, in, *root, size)
-	}
-	return s.AddSized(ctx, in, size)
+	return s.Add(ctx, in, how)
 }
 
 func contentList() *cobra.Command {
@@ -222,14 +233,16 @@ func contentList() *cobra.Command {
 	with := storeFlags(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return with(func(s *content.Store) error {
-			list, stats := s.List(), s.Stats()
-			if *asJSON {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"contents": list,
-					"bytes": stats.Bytes, "pinned_bytes": stats.Pinned, "max_bytes": stats.Max})
+		return with(cmd.Context(), func(s remote.Store) error {
+			list, err := s.List(cmd.Context())
+			if err != nil {
+				return err
 			}
-			rows := make([][]string, len(list))
-			for i, c := range list {
+			if *asJSON {
+				return printJSON(cmd.OutOrStdout(), list)
+			}
+			rows := make([][]string, len(list.Contents))
+			for i, c := range list.Contents {
 				mark := ""
 				if c.Pinned {
 					mark = "pinned"
@@ -245,8 +258,8 @@ func contentList() *cobra.Command {
 				text.Table(w, []string{"root", ">bytes", "used (UTC)", ""}, rows)
 			}
 			fmt.Fprintf(w, "%s, %s of %s on disk, %s of it pinned\n",
-				text.Plural(len(list), "content"), text.Bytes(stats.Bytes), text.Bytes(stats.Max),
-				text.Bytes(stats.Pinned))
+				text.Plural(len(list.Contents), "content"), text.Bytes(list.Bytes),
+				text.Bytes(list.Max), text.Bytes(list.Pinned))
 			return nil
 		})
 	}
@@ -269,24 +282,20 @@ before it is written; where one is damaged the output ends and the exit code is 
 		if err != nil {
 			return err
 		}
-		return with(func(s *content.Store) (err error) {
-			c, err := s.Open(roots[0])
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		return with(cmd.Context(), func(s remote.Store) (err error) {
 			if out == "" {
-				return c.CopyTo(cmd.Context(), raw(cmd))
+				_, err := s.CopyTo(cmd.Context(), roots[0], raw(cmd))
+				return err
 			}
 			f, err := os.OpenFile(out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 			if err != nil {
 				return err
 			}
-			err = errors.Join(c.CopyTo(cmd.Context(), f), f.Close())
-			if err != nil {
+			size, err := s.CopyTo(cmd.Context(), roots[0], f)
+			if err = errors.Join(err, f.Close()); err != nil {
 				return errors.Join(err, os.Remove(out))
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", out, text.Plural(c.Size, "byte"))
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", out, text.Plural(size, "byte"))
 			return nil
 		})
 	}
@@ -294,9 +303,8 @@ before it is written; where one is damaged the output ends and the exit code is 
 }
 
 // onRoots is a command that does one thing to some contents, and says so.
-func onRoots(use, short, long, done string, do func(*content.Store, rollup.Hash) error,
-) *cobra.Command {
-	cmd := &cobra.Command{Use: use + " ROOT...", Short: short, Long: long,
+func onRoots(verb remote.Verb, short, long, done string) *cobra.Command {
+	cmd := &cobra.Command{Use: string(verb) + " ROOT...", Short: short, Long: long,
 		Args: atLeastOne("one or more roots")}
 	with := storeFlags(cmd)
 	asJSON := jsonFlag(cmd)
@@ -305,9 +313,9 @@ func onRoots(use, short, long, done string, do func(*content.Store, rollup.Hash)
 		if err != nil {
 			return err
 		}
-		return with(func(s *content.Store) error {
+		return with(cmd.Context(), func(s remote.Store) error {
 			for _, root := range roots {
-				if err := do(s, root); err != nil {
+				if err := s.Do(cmd.Context(), verb, root); err != nil {
 					return err
 				}
 				if !*asJSON {
@@ -324,31 +332,23 @@ func onRoots(use, short, long, done string, do func(*content.Store, rollup.Hash)
 }
 
 func contentRemove() *cobra.Command {
-	return onRoots("rm", "Remove contents; pinned ones are refused", "", "removed",
-		(*content.Store).Purge)
+	return onRoots(remote.Remove, "Remove contents; pinned ones are refused",
+		"Removes contents. A node that runs delivers to the end what is on its way.", "removed")
 }
 
 func contentPurge() *cobra.Command {
-	return onRoots("purge", "Remove contents even if they are pinned",
-		`Removes contents, and their pins, because their owner or a court asked for it. So that
-they do not come back with the next request, put their roots on the deny list
-(setting content.deny): a running node reads it within seconds, and ends deliveries
-that are under way.`, "purged",
-		func(s *content.Store, root rollup.Hash) error {
-			if err := s.Unpin(root); err != nil {
-				return err
-			}
-			return s.Purge(root)
-		})
+	return onRoots(remote.Purge, "Remove contents even if they are pinned",
+		`Removes contents, and their pins, because their owner or a court asked for it. A node
+that runs ends deliveries of them that are under way. So that they do not come back
+with the next request, put their roots on the deny list (setting content.deny): a
+running node reads it within seconds.`, "purged")
 }
 
 func contentPin(pin bool) *cobra.Command {
 	if !pin {
-		return onRoots("unpin", "Let contents make room again", "", "unpinned",
-			(*content.Store).Unpin)
+		return onRoots(remote.Unpin, "Let contents make room again", "", "unpinned")
 	}
-	return onRoots("pin", "Keep contents, however long nobody asks for them", "", "pinned",
-		(*content.Store).Pin)
+	return onRoots(remote.Pin, "Keep contents, however long nobody asks for them", "", "pinned")
 }
 
 func contentScan() *cobra.Command {
@@ -362,8 +362,8 @@ is removed, so that the next request brings it again; the exit code is 1 then.`,
 	with := storeFlags(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return with(func(s *content.Store) error {
-			scanned, err := s.Scan(cmd.Context(), 0)
+		return with(cmd.Context(), func(s remote.Store) error {
+			scanned, err := s.Scan(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/node/content"
+	"github.com/waybill-network/waybill/node/content/remote"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/manifest"
 )
@@ -233,19 +234,13 @@ account that owns the service in the ledger, before it answers from it.`,
 		if err != nil {
 			return err
 		}
-		return with(func(s *content.Store) error {
-			err := s.SetManifest(m)
+		return with(cmd.Context(), func(s remote.Store) error {
+			missing, err := s.SetManifest(cmd.Context(), m)
 			if errors.Is(err, content.ReasonStale) {
 				return fmt.Errorf("%w; sign it with a higher --serial", err)
 			}
 			if err != nil {
 				return err
-			}
-			missing := 0
-			for _, e := range m.Entries {
-				if !s.Has(e.Root) {
-					missing++
-				}
 			}
 			err = printManifest(cmd.OutOrStdout(), args[0], m, signed, *asJSON)
 			if err == nil && missing > 0 && !*asJSON {

@@ -158,6 +158,28 @@ func post(t *testing.T, url string) string {
 	return strings.ReplaceAll(string(body), " ", "")
 }
 
+// fill puts content into the store of the node that runs, looks at it, and takes it out.
+func (n *network) fill(t *testing.T) {
+	t.Helper()
+	home := "--home=" + n.home
+	film := write(t, filepath.Join(n.dir, "film"), strings.Repeat("moving pictures ", 5000))
+	root, _, _ := strings.Cut(must(t, "content", "add", home, "--pin", film), " ")
+	out := must(t, "content", "ls", home)
+	if !strings.Contains(out, root) || !strings.Contains(out, "78.4 KiB of it pinned") {
+		t.Error(out)
+	}
+	if out := must(t, "content", "get", home, root); out != read(t, film) {
+		t.Errorf("%d bytes", len(out))
+	}
+	must(t, "content", "scan", home)
+	fails(t, 1, "take the pin back first", "content", "rm", home, root)
+	fails(t, 1, "not those of this root", "content", "add", home, "--root",
+		strings.Repeat("ab", 32), film)
+	fails(t, 2, "settings of a node that runs", "content", "ls", home, "--max-bytes", "9")
+	must(t, "content", "purge", home, root)
+	fails(t, 1, "content ls shows", "content", "get", home, root)
+}
+
 // closedPort is where nobody listens.
 const closedPort = "http://127.0.0.1:1"
 
@@ -242,7 +264,9 @@ func TestOperator(t *testing.T) {
 	fails(t, 1, "there is no kind", with("events", "--kind", "chraged", "--once")...)
 	stop()
 	// what was accepted is there again
-	stop = n.start(t, "--set", "pipeline.window_age=1s", "--set", "pipeline.tail=100ms")
+	stop = n.start(t, "--set", "pipeline.window_age=1s", "--set", "pipeline.tail=100ms",
+		"--set", "content.listen=127.0.0.1:0")
+	n.fill(t)
 	epoch := n.awaitSettled(t, 80+accepted)
 	after := must(t, with("events", "--from", "1", "--once", "--json")...)
 	if !strings.HasPrefix(after, before) || !strings.Contains(after, `"kind":"settled"`) {

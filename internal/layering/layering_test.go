@@ -32,6 +32,7 @@ var (
 		"node/signer",
 		"node/config",
 		"node/content",
+		"node/content/remote",
 		"node/committee",
 		"node/snapshots",
 		"node/ingest",
@@ -99,6 +100,7 @@ var rooms = []struct {
 	{"node/signer", core},
 	{"node/config", nil},
 	{"node/content", []string{"kernels", "rollup", "rollup/manifest"}},
+	{"node/content/remote", []string{"node/content", "rollup", "rollup/manifest"}},
 	{"node/door", []string{"rollup", "node/api"}},
 	{"node/serve/credit", []string{"rollup/delivery"}},
 	// What a node runs for others, a client runs again to check the bill.

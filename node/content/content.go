@@ -30,7 +30,7 @@
 // # What is not given
 //
 // A [Deny] list names roots that are neither taken nor given. A reader asks [Content.Check] before
-// each run of groups, so a root that is denied while it is sent is not sent any further.
+// each run of groups, so a root that is denied or purged while it is sent is not sent any further.
 package content
 
 import (
@@ -76,6 +76,7 @@ const (
 	ReasonSource                           // source
 	ReasonStale                            // stale
 	ReasonManifest                         // manifest
+	ReasonPurged                           // purged
 )
 
 //go:generate go tool stringer -type=Reason -linecomment
@@ -110,6 +111,7 @@ var meanings = [...]string{
 	ReasonSource:         "the bytes could not be read",
 	ReasonStale:          "the store has another manifest of this service, not an older one",
 	ReasonManifest:       "a manifest that the store keeps is damaged",
+	ReasonPurged:         "the content was purged meanwhile",
 }
 
 // Reasons returns every reason.

@@ -186,7 +186,7 @@ func (s *Store) fetchFrom(ctx context.Context, want Want, origin Origin) (*Conte
 		before := w.encoder.Size()
 		err := w.attempt(ctx, want, origin)
 		if err == nil {
-			return w.commit(&want.Root)
+			return w.commit(ctx, &want.Root)
 		}
 		if w.encoder.Size() > before {
 			left = attempts

@@ -168,9 +168,14 @@ func (c *Content) AppendNodes(nodes []byte, first, next, end int64) ([]byte, err
 	return nodes, onDisk(err)
 }
 
-// Check asks the deny list again: nil, or a refusal with ReasonDenied. It is cheap enough to be
-// asked before every run of groups.
-func (c *Content) Check() error { return c.store.denied(c.Root) }
+// Check asks the deny list again: nil, or a refusal with ReasonDenied; or with ReasonPurged, when
+// the content was purged meanwhile. It is cheap enough to be asked before every run of groups.
+func (c *Content) Check() error {
+	if c.entry.purged.Load() {
+		return refuse(ReasonPurged, "%v", c.Root)
+	}
+	return c.store.denied(c.Root)
+}
 
 // Verify reads groups as a receiver would and returns the error that it would see.
 func (c *Content) Verify(first, end int64) error {

@@ -70,7 +70,7 @@ func TestRefusals(t *testing.T) {
 		reason Reason
 	}{
 		{"open what is not there", open(rootOf([]byte{1})), ReasonAbsent},
-		{"purge what is not there", s.Purge(rootOf([]byte{1})), ReasonAbsent},
+		{"remove what is not there", s.Remove(rootOf([]byte{1})), ReasonAbsent},
 		{"pin what is not there", s.Pin(rootOf([]byte{1})), ReasonAbsent},
 		{"open what is denied", open(other), ReasonDenied},
 		{"put what is denied", put(nil, other, 0), ReasonDenied},
@@ -80,7 +80,8 @@ func TestRefusals(t *testing.T) {
 		{"fewer bytes", put(in, root, 101<<10), ReasonSize},
 		{"more than the store takes", put(in, root, 201<<10), ReasonTooLarge},
 		{"more than the store takes, unsaid", taken(sample(2, 201<<10)), ReasonTooLarge},
-		{"purge what is pinned", s.Purge(root), ReasonPinned},
+		{"purge what is not there", s.Purge(rootOf([]byte{1})), ReasonAbsent},
+		{"remove what is pinned", s.Remove(root), ReasonPinned},
 		{"groups beyond the end", beyond, ReasonRange},
 		{"groups before the first", before, ReasonRange},
 		{"verify no groups", c.Verify(1, 1), ReasonRange},
@@ -123,6 +124,12 @@ func TestRefusals(t *testing.T) {
 		err    error
 		reason Reason
 	}{"a tree that is cut", short, ReasonDamaged})
+	gone := s.Purge(root) // which is pinned and open
+	cases = append(cases, struct {
+		name   string
+		err    error
+		reason Reason
+	}{"read what was purged", errors.Join(gone, c.Check()), ReasonPurged})
 	seen := map[Reason]bool{}
 	for _, c := range cases {
 		seen[c.reason] = true

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -97,6 +98,7 @@ type entry struct {
 	readers int
 	files   *files // open while there are readers
 	removed bool   // from the store; bytes count until the last reader leaves
+	purged  atomic.Bool
 }
 
 // footprint is what a content of a size takes.
@@ -333,27 +335,63 @@ func (s *Store) Close() error {
 	return onDisk(s.lock.Close())
 }
 
-// Purge removes a content. Those who read it go on. A pinned one is refused with ReasonPinned.
-func (s *Store) Purge(root rollup.Hash) error {
-	if err := s.purge(root); err != nil {
+// Remove removes a content. Those who read it go on. A pinned one is refused with ReasonPinned.
+func (s *Store) Remove(root rollup.Hash) error {
+	s.mu.Lock()
+	err := s.removable(root)
+	if err == nil && s.pins[root] {
+		err = refuse(ReasonPinned, "%v", root)
+	}
+	if err == nil {
+		err = s.remove(s.entries[root])
+	}
+	s.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	return onDisk(s.disk.SyncDir(filepath.Dir(s.object(root))))
 }
 
-func (s *Store) purge(root rollup.Hash) error {
+// Purge removes a content and its pin. [Content.Check] tells those who read it to stop, and a fetch
+// that brings it ends.
+func (s *Store) Purge(root rollup.Hash) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.entries[root]
+	f := s.flights[root]
+	if f != nil {
+		f.cancel(refuse(ReasonPurged, "%v", root))
+		delete(s.flights, root)
+	}
+	err := s.removable(root)
+	if err == nil {
+		s.entries[root].purged.Store(true)
+		err = s.remove(s.entries[root])
+	}
+	s.mu.Unlock()
+	if f != nil && errors.Is(err, ReasonAbsent) {
+		return s.Unpin(root) // it was on its way
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(onDisk(s.disk.SyncDir(filepath.Dir(s.object(root)))), s.Unpin(root))
+}
+
+// removable waits until a content is not being placed, and tells whether it is there. The mutex is
+// held.
+func (s *Store) removable(root rollup.Hash) error {
+	for s.placing[root] != nil {
+		placed := s.placing[root]
+		s.mu.Unlock()
+		<-placed
+		s.mu.Lock()
+	}
 	switch {
 	case s.closed:
 		return ReasonClosed
-	case e == nil:
+	case s.entries[root] == nil:
 		return absent(root)
-	case s.pins[root]:
-		return refuse(ReasonPinned, "%v", root)
 	}
-	return s.remove(e)
+	return nil
 }
 
 // Counts are what happened since the store was opened.

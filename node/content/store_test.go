@@ -142,7 +142,7 @@ func TestEviction(t *testing.T) {
 	three.Close()
 
 	// A content that is purged while it is read can be read until the end, and its bytes count.
-	if err := s.Purge(roots[1]); err != nil {
+	if err := s.Remove(roots[1]); err != nil {
 		t.Fatal(err)
 	}
 	if stats := s.Stats(); stats.Contents != 3 || stats.Bytes != 4*each {

@@ -51,7 +51,7 @@ func (s *Store) add(ctx context.Context, r io.Reader, root *rollup.Hash, size in
 	if err := w.copy(contextReader{ctx, r}); err != nil {
 		return Info{}, err
 	}
-	c, err := w.commit(root)
+	c, err := w.commit(ctx, root)
 	if err != nil {
 		return Info{}, err
 	}
@@ -222,8 +222,8 @@ func (w *writer) finish(root *rollup.Hash) (rollup.Hash, error) {
 	return got, nil
 }
 
-// commit makes the content visible and opens it.
-func (w *writer) commit(root *rollup.Hash) (*Content, error) {
+// commit makes the content visible and opens it, unless ctx says that it was purged.
+func (w *writer) commit(ctx context.Context, root *rollup.Hash) (*Content, error) {
 	got, err := w.finish(root)
 	if err != nil {
 		return nil, err
@@ -239,6 +239,9 @@ func (w *writer) commit(root *rollup.Hash) (*Content, error) {
 	}
 	if s.closed {
 		return nil, ReasonClosed
+	}
+	if err := context.Cause(ctx); errors.Is(err, ReasonPurged) {
+		return nil, err
 	}
 	if s.entries[got] == nil {
 		if err := w.placeUnlocked(got); err != nil {
