@@ -168,7 +168,7 @@ emulate: ## kernels and rollup on an emulated CPU: haswell (AVX2), x86-64 (gener
 
 variants: ## builds and short tests of other builds: purego, invariants, GOAMD64=v3, arm64
 	$(GO) test -short -tags purego ./kernels/...
-	$(GO) test -short -tags invariants ./kernels/fp381
+	$(GO) test -short -tags invariants ./kernels/fp381 ./kernels/poseidon2
 	$(GO) test -short -tags invariants -run Wide ./kernels/bls
 	WAYBILL_KERNELS=fp381=avx2 $(GO) test -short -tags invariants -run Wide ./kernels/bls
 	GOAMD64=v3 $(GO) test -short ./kernels/... ./rollup/...

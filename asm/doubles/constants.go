@@ -10,11 +10,19 @@ import (
 	"github.com/waybill-network/waybill/asm/straight"
 )
 
-// digits is the width of a limb, limbs their number.
+// digits is the width of a limb of BLS12-381's base field, limbs their number.
 const (
 	digits = 49
 	limbs  = 8
 )
+
+// field is a prime field and how its elements are cut into limbs.
+type field struct {
+	modulus       *big.Int
+	digits, limbs int
+}
+
+func base381() field { return field{modulus(), digits, limbs} }
 
 // constantBytes is the room of one constant in the table: a vector of four, for machines that
 // cannot broadcast.
@@ -39,35 +47,37 @@ func balanced(v *big.Int, n uint) *big.Int {
 }
 
 // multiplier is k = −1/p modulo 2^n.
-func multiplier(n uint) *big.Int {
-	k := new(big.Int).ModInverse(new(big.Int).Neg(modulus()), new(big.Int).Lsh(big.NewInt(1), n))
+func (f field) multiplier(n uint) *big.Int {
+	k := new(big.Int).ModInverse(new(big.Int).Neg(f.modulus), new(big.Int).Lsh(big.NewInt(1), n))
 	return balanced(k, n)
 }
 
 // cleared is M = (k·p + 1)/2^n, what clearing n bits adds for each unit of the quotient.
-func cleared(n uint) *big.Int {
-	m := new(big.Int).Mul(multiplier(n), modulus())
+func (f field) cleared(n uint) *big.Int {
+	m := new(big.Int).Mul(f.multiplier(n), f.modulus)
 	return m.Add(m, big.NewInt(1)).Rsh(m, n)
 }
 
 // limbsOf cuts v into balanced digits.
-func limbsOf(v *big.Int) (d [limbs]float64) {
+func (f field) limbsOf(v *big.Int) []float64 {
 	v = new(big.Int).Set(v)
+	d := make([]float64, f.limbs)
 	for i := range d {
-		low := balanced(v, digits)
-		if i == limbs-1 {
+		low := balanced(v, uint(f.digits))
+		if i == f.limbs-1 {
 			low.Set(v)
 		}
 		d[i] = float64(low.Int64())
-		v.Sub(v, low).Rsh(v, digits)
+		v.Sub(v, low).Rsh(v, uint(f.digits))
 	}
 	return d
 }
 
-// unsignedLimbsOf cuts v ≥ 0 into digits of 49 bits.
-func unsignedLimbsOf(v *big.Int) (d [limbs]float64) {
+// unsignedLimbsOf cuts v ≥ 0 into unsigned digits.
+func (f field) unsignedLimbsOf(v *big.Int) []float64 {
+	d := make([]float64, f.limbs)
 	for i := range d {
-		d[i] = float64(new(big.Int).Rsh(v, uint(digits*i)).Uint64() & (1<<digits - 1))
+		d[i] = float64(new(big.Int).Rsh(v, uint(f.digits*i)).Uint64() & (1<<f.digits - 1))
 	}
 	return d
 }
@@ -100,23 +110,29 @@ func power(n int) float64 { return math.Ldexp(1, n) }
 
 // The constants of the algorithm; see the head of the assembly.
 var (
-	base     = 1.5 * power(digits+52) // B: its last place is 2^49
-	shift    = power(-digits)
-	rounding = base                        // what rounds a double to a multiple of 2^49
 	nearest  = 1.5 * power(52)             // what rounds a double to an integer
-	floor    = power(digits-1) - 0.5       // what makes rounding to the nearest rounding down
-	top      = topInverse()                // 2^343/p
 	exponent = math.Float64bits(power(52)) // of a double whose last place is 1
 )
 
-func topInverse() float64 {
-	unit := new(big.Int).Lsh(big.NewInt(1), digits*(limbs-1))
-	f, _ := new(big.Rat).SetFrac(unit, modulus()).Float64()
-	return f
+// base is B: its last place is 2^digits, so that it rounds a double to a multiple of that.
+func (f field) base() float64 { return 1.5 * power(f.digits+52) }
+
+// shift takes a carry to the next column.
+func (f field) shift() float64 { return power(-f.digits) }
+
+// floor is what makes rounding to the nearest rounding down.
+func (f field) floor() float64 { return power(f.digits-1) - 0.5 }
+
+// top is the unit of the top limb, divided by p.
+func (f field) top() float64 {
+	unit := new(big.Int).Lsh(big.NewInt(1), uint(f.digits*(f.limbs-1)))
+	q, _ := new(big.Rat).SetFrac(unit, f.modulus).Float64()
+	return q
 }
 
 func init() {
-	if limbsOf(cleared(4 * digits))[limbs-1] > power(digits-2) {
+	f := base381()
+	if f.limbsOf(f.cleared(4 * digits))[limbs-1] > power(digits-2) {
 		panic(fmt.Sprint("doubles: the limbs are too short"))
 	}
 }

@@ -115,29 +115,3 @@ func (p *program) minusOf(a, b straight.Value) straight.Value {
 	}
 	return p.Sub(a, b)
 }
-
-// canonical is x in limbs from 0 to 2^49 − 1, plus p if it is negative.
-func (p *program) canonical(x number) number {
-	x = p.ripple(x)
-	negative := p.MulAdd(p.below(x[limbs-1]), p.double(shift), p.double(0)) // −1 or 0
-	for i, m := range p.number(unsignedLimbsOf(modulus())) {
-		x[i] = p.SubMul(negative, m, x[i])
-	}
-	return p.ripple(x)
-}
-
-// ripple carries from limb to limb, and leaves all but the last one in [0, 2^49).
-func (p *program) ripple(x number) (z number) {
-	z = x
-	for i := range limbs - 1 {
-		r := p.below(z[i])
-		z[i] = p.Sub(z[i], r)
-		z[i+1] = p.carried(r, z[i+1])
-	}
-	return z
-}
-
-// below is the largest multiple of 2^49 that is not above v.
-func (p *program) below(v straight.Value) straight.Value {
-	return p.round(p.Sub(v, p.double(floor)))
-}

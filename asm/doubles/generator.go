@@ -28,6 +28,7 @@ var (
 type generator struct {
 	*build.Context
 	constants
+	field
 	machine *straight.Machine
 	suffix  string
 }
@@ -50,7 +51,8 @@ func registers(n int) []reg.VecPhysical {
 // Generate prints the routines of a machine, with names that end in suffix.
 func Generate(name string, m straight.Machine, suffix string) {
 	g := &generator{
-		Context: build.NewContext(), constants: constants{map[uint64]int{}}, machine: &m, suffix: suffix,
+		Context: build.NewContext(), constants: constants{map[uint64]int{}}, field: base381(),
+		machine: &m, suffix: suffix,
 	}
 	g.ConstraintExpr("!purego")
 	g.StaticGlobal("doubles" + suffix)
@@ -118,7 +120,7 @@ func (g *generator) perBlock(
 			}
 		}
 	}
-	g.run(write, func(body func()) {
+	g.run(g.program(write), func(body func()) {
 		g.Label("block")
 		body()
 		for _, p := range params {
@@ -147,13 +149,39 @@ func (g *generator) perBlock(
 
 // run emits a program inside of what loop makes around it, with a frame as it needs one, and
 // returns.
-func (g *generator) run(write func(p *program), loop func(body func())) {
-	p := &program{Program: new(straight.Program), g: g}
+func (g *generator) run(p *program, loop func(body func())) {
+	g.frame()
+	size := 0
+	loop(func() { size = g.emit(p) })
+	g.end(size)
+}
+
+// program is what write writes.
+func (g *generator) program(write func(p *program)) *program {
+	p := &program{Program: new(straight.Program), g: g, field: g.field}
 	write(p)
+	return p
+}
+
+// tracked is program with bounds that are tracked.
+func (g *generator) tracked(write func(p *program)) *program {
+	return g.program(func(p *program) {
+		p.bounds = track()
+		write(p)
+	})
+}
+
+// frame begins a routine with programs, end ends it with the largest of their frames.
+func (g *generator) frame() {
 	g.LEAQ(Mem{Base: reg.StackPointer, Disp: g.machine.Width - 1}, frame)
 	g.ANDQ(I32(-g.machine.Width), frame)
-	size := 0
-	loop(func() { size = g.machine.Emit(g.Context, p.Program, frame) })
+}
+
+func (g *generator) emit(p *program) (size int) {
+	return g.machine.Emit(g.Context, p.Program, frame)
+}
+
+func (g *generator) end(size int) {
 	g.AllocLocal(size + g.machine.Width)
 	g.Attributes(0) // the frame may be larger than what is left without a check
 	g.VZEROUPPER()
@@ -161,7 +189,8 @@ func (g *generator) run(write func(p *program), loop func(body func())) {
 }
 
 // load is the block at base, store sets it.
-func (p *program) load(base reg.Register, offset int) (x number) {
+func (p *program) load(base reg.Register, offset int) number {
+	x := p.new()
 	for i := range x {
 		x[i] = p.Load(base, offset+row*i)
 	}
@@ -174,24 +203,18 @@ func (p *program) store(x number, base reg.Register, offset int) {
 	}
 }
 
-func (p *program) add(x, y number) (z number) {
+func (p *program) add(x, y number) number {
+	z := p.new()
 	for i := range z {
 		z[i] = p.Add(x[i], y[i])
 	}
 	return z
 }
 
-func (p *program) sub(x, y number) (z number) {
+func (p *program) sub(x, y number) number {
+	z := p.new()
 	for i := range z {
 		z[i] = p.Sub(x[i], y[i])
-	}
-	return z
-}
-
-// minus is −x − y, in which no zero has a sign.
-func (p *program) minus(x, y number) (z number) {
-	for i := range z {
-		z[i] = p.Sub(p.Sub(p.double(0), x[i]), y[i])
 	}
 	return z
 }

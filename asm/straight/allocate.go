@@ -53,16 +53,17 @@ func (m *Machine) Emit(c *build.Context, p *Program, frame reg.Register) (size i
 	for r := range a.of {
 		a.of[r] = none
 	}
-	for i, n := range p.nodes {
-		for _, v := range n.operands {
-			a.uses[v] = append(a.uses[v], i)
+	for at, i := range p.order {
+		for _, v := range p.nodes[i].operands {
+			a.uses[v] = append(a.uses[v], at)
 		}
 	}
 	for i, s := range p.stores {
 		a.uses[s.value] = append(a.uses[s.value], len(p.nodes)+i)
 	}
-	for i := range p.nodes {
+	for at, i := range p.order {
 		if n := &p.nodes[i]; n.operation == put || n.operation != inMemory && len(a.uses[i]) > 0 {
+			a.begin(at)
 			a.operation(Value(i))
 		}
 	}
@@ -230,7 +231,6 @@ func (a *allocator) begin(now int) {
 }
 
 func (a *allocator) operation(v Value) {
-	a.begin(int(v))
 	n := &a.p.nodes[v]
 	switch n.operation {
 	case multiplyAdd, subtractMultiply:

@@ -10,9 +10,15 @@
 // any more.
 //
 // Stores go to the end of a program, so that results may overwrite operands.
+//
+// Parts of a program that do not need each other may be written together: their operations are
+// issued in turn, so that one part fills the time in which another waits.
 package straight
 
 import (
+	"cmp"
+	"slices"
+
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -48,18 +54,49 @@ type store struct {
 // Program is a straight-line program. The zero value is empty.
 type Program struct {
 	nodes     []node
+	order     []int // in which nodes are issued
 	stores    []store
 	constants map[int]Value // by their place in the table
 }
 
 func (p *Program) push(n node) Value {
 	p.nodes = append(p.nodes, n)
+	p.order = append(p.order, len(p.nodes)-1)
 	return Value(len(p.nodes) - 1)
+}
+
+// Together writes parts none of which needs a value or a place of memory that another makes, and
+// mixes their operations, each at a steady pace from its start to its end.
+func (p *Program) Together(parts ...func()) {
+	begin := len(p.order)
+	type issue struct {
+		node int
+		at   float64 // the share of its part that is issued before
+	}
+	var mixed []issue
+	for _, write := range parts {
+		first := len(p.order)
+		write()
+		for i, node := range p.order[first:] {
+			mixed = append(mixed, issue{node, float64(i) / float64(len(p.order)-first)})
+		}
+	}
+	slices.SortStableFunc(mixed, func(a, b issue) int { return cmp.Compare(a.at, b.at) })
+	for i, m := range mixed {
+		p.order[begin+i] = m.node
+	}
 }
 
 // Load is the vector at a place of memory, which nothing but the stores of the program changes.
 func (p *Program) Load(base reg.Register, offset int) Value {
 	return p.push(node{operation: inMemory, address: Mem{Base: base, Disp: offset}})
+}
+
+// Broadcast is the double at a place of memory, in all lanes. Where the machine cannot broadcast,
+// as many copies lie there as a vector has lanes. Nothing changes it before the program ends.
+func (p *Program) Broadcast(base reg.Register, offset int) Value {
+	n := node{operation: inMemory, address: Mem{Base: base, Disp: offset}, constant: true}
+	return p.push(n)
 }
 
 // Constant is a double from a table, in all lanes.
@@ -113,7 +150,8 @@ func (p *Program) Store(v Value, base reg.Register, offset int) {
 	p.stores = append(p.stores, store{v, Mem{Base: base, Disp: offset}})
 }
 
-// Put sets memory to a value at once. Nothing that the program loads may be there.
+// Put sets memory to a value at once. Nothing may be there that the program has loaded and needs
+// later.
 func (p *Program) Put(v Value, base reg.Register, offset int) {
 	p.push(node{operation: put, operands: []Value{v}, address: Mem{Base: base, Disp: offset}})
 }

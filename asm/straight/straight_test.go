@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,40 +33,54 @@ func random(r *rand.Rand, operations int) *Program {
 	for i := range constants {
 		values = append(values, p.Constant(Mem{Base: reg.R8}, width*i))
 	}
-	some := func() Value {
-		if r.IntN(2) == 0 {
-			return values[r.IntN(len(values))]
+	place := outputs
+	write := func(values []Value, operations int) []Value {
+		some := func() Value {
+			if r.IntN(2) == 0 {
+				return values[r.IntN(len(values))]
+			}
+			return values[max(0, len(values)-1-r.IntN(4))]
 		}
-		return values[max(0, len(values)-1-r.IntN(4))]
+		for range operations {
+			var v Value
+			switch r.IntN(7) {
+			case 0:
+				v = p.MulAdd(some(), some(), some())
+			case 1:
+				v = p.SubMul(some(), some(), some())
+			case 2:
+				v = p.Add(some(), some())
+			case 3:
+				v = p.Sub(some(), some())
+			case 4:
+				v = p.And(some(), some())
+			case 5:
+				v = p.Or(some(), some())
+			case 6:
+				p.Put(some(), reg.RDI, width*place)
+				place++
+				continue
+			}
+			values = append(values, v)
+		}
+		return values
 	}
+	values = write(values, operations/3)
+	parts := make([][]Value, 1+r.IntN(3))
+	var writers []func()
+	for i := range parts {
+		writers = append(writers, func() {
+			parts[i] = write(slices.Clone(values), (i+1)*operations/9)
+		})
+	}
+	p.Together(writers...)
+	values = write(slices.Concat(parts...), operations/3)
 	result := func() Value {
-		v := some()
+		v := values[max(0, len(values)-1-r.IntN(4))]
 		if p.nodes[v].operation == inMemory {
 			v = p.Add(v, v)
 		}
 		return v
-	}
-	for i := range operations {
-		var v Value
-		switch r.IntN(7) {
-		case 0:
-			v = p.MulAdd(some(), some(), some())
-		case 1:
-			v = p.SubMul(some(), some(), some())
-		case 2:
-			v = p.Add(some(), some())
-		case 3:
-			v = p.Sub(some(), some())
-		case 4:
-			v = p.And(some(), some())
-		case 5:
-			v = p.Or(some(), some())
-		case 6:
-			v = some()
-			p.Put(v, reg.RDI, width*(outputs+i))
-			continue
-		}
-		values = append(values, v)
 	}
 	p.Store(result(), reg.RSI, 0)
 	for i := range outputs {

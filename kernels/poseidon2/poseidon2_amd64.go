@@ -17,6 +17,9 @@ import (
 var vectorized = []cpu.Implementation[implementation]{
 	{Name: cpu.AVX512IFMA,
 		Needs: []cpuid.FeatureID{cpuid.AVX512F, cpuid.AVX512DQ, cpuid.AVX512IFMA}, Code: ifma{}},
+	{Name: cpu.AVX512, Needs: []cpuid.FeatureID{cpuid.AVX512F, cpuid.AVX512DQ},
+		Code: doublesAVX512},
+	{Name: cpu.AVX2, Needs: []cpuid.FeatureID{cpuid.AVX2, cpuid.FMA3}, Code: doublesAVX2},
 }
 
 //go:noescape

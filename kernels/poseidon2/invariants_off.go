@@ -1,0 +1,5 @@
+//go:build !invariants
+
+package poseidon2
+
+const invariants = false
