@@ -64,7 +64,7 @@ func (n *Node) startContent(context.Context) error {
 		Kinds:   kinds,
 		Counter: n.pipeline.Counter, Left: n.left, Manifest: shelf.encoded,
 		Showing: shelf.showing, API: http.HandlerFunc(d.serveAPI),
-		Routes:   n.startRoutes(),
+		Routes: n.startRoutes(), Private: d.store.Private,
 		Accounts: n.accounts, Dir: n.deliveryDir(),
 		Rate: uint64(c.Rate), Volume: uint64(c.Volume), Courtesy: uint64(c.Courtesy),
 		TLS: tlsOf(d.certificate), MaxConnections: c.MaxConnections, MaxOfOne: c.MaxPerAddress,

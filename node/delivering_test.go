@@ -131,7 +131,7 @@ func TestDelivering(t *testing.T) {
 	d := newDelivering(t)
 	defer d.stop()
 	d.registerOf(1<<40, 1<<20)
-	charged := d.shelf(t)
+	charged := d.shelf(t) + d.private(t)
 	half, goOn := make(chan struct{}, len(d.roots)), make(chan struct{})
 	d.routed()
 	var group sync.WaitGroup
@@ -165,6 +165,10 @@ func TestDelivering(t *testing.T) {
 	response, err := http.Get(d.port(0) + "/site/0/films/first%20one.mp4")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if again, err := http.Head(d.port(0) + "/b3/" + d.roots[2].String()); err != nil ||
+		again.StatusCode != http.StatusUnauthorized {
+		t.Errorf("what was private, after a restart: %v, %v", again, err)
 	}
 	film, err := io.ReadAll(response.Body)
 	err = errors.Join(err, response.Body.Close())

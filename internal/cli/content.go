@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,7 +27,8 @@ ask it, by the socket control.sock in its home. docs/content.md says more.
   waybill content add --home net/node0 film.mp4      take a file, print its root
   waybill content manifest make --help               say which content stands under which path`,
 		contentAdd(), contentList(), contentGet(), contentRemove(), contentPin(true),
-		contentPin(false), contentPurge(), contentScan(), contentManifest())
+		contentPin(false), contentPurge(), contentPrivate(), contentPublic(), contentScan(),
+		contentManifest())
 }
 
 // contentStore says which store a command works on.
@@ -157,7 +159,7 @@ type added struct {
 
 func contentAdd() *cobra.Command {
 	var pin bool
-	var want string
+	var want, payers string
 	cmd := &cobra.Command{
 		Use:   "add FILE...",
 		Short: "Take files into the store, and print their roots",
@@ -169,9 +171,10 @@ printed, also after a power cut. With --root it is refused unless it has this ro
 	}
 	with := storeFlags(cmd)
 	cmd.Flags().BoolVar(&pin, "pin", false, "pin them, so that nothing makes them go")
+	cmd.Flags().StringVar(&payers, "payers", "", payersHelp)
 	cmd.Flags().StringVar(&want, "root", "", "the `root` that the only file has to have")
 	asJSON := jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		var root *rollup.Hash
 		if want != "" {
 			roots, err := parseRoots([]string{want})
@@ -182,11 +185,16 @@ printed, also after a power cut. With --root it is refused unless it has this ro
 				return usagef("--root is for one file")
 			}
 		}
+		how := remote.Adding{Placing: content.Placing{Root: root}, Pin: pin}
+		if cmd.Flags().Changed("payers") {
+			if how.Payers, err = parsePayers(payers); err != nil {
+				return err
+			}
+		}
 		return with(cmd.Context(), func(s remote.Store) error {
 			list := []added{}
 			for _, name := range args {
-				info, err := addFile(cmd.Context(), s, cmd.InOrStdin(), name,
-					remote.Adding{Root: root, Pin: pin})
+				info, err := addFile(cmd.Context(), s, cmd.InOrStdin(), name, how)
 				if err != nil {
 					return fmt.Errorf("%s: %w", name, err)
 				}
@@ -241,19 +249,7 @@ func contentList() *cobra.Command {
 			if *asJSON {
 				return printJSON(cmd.OutOrStdout(), list)
 			}
-			rows := make([][]string, len(list.Contents))
-			for i, c := range list.Contents {
-				mark := ""
-				if c.Pinned {
-					mark = "pinned"
-				}
-				if c.Denied != "" {
-					mark = "denied: " + c.Denied
-				}
-				rows[i] = []string{c.Root.String(), text.Grouped(c.Size),
-					c.Used.UTC().Format(time.DateTime), mark}
-			}
-			w := cmd.OutOrStdout()
+			rows, w := listRows(&list), cmd.OutOrStdout()
 			if len(rows) > 0 {
 				text.Table(w, []string{"root", ">bytes", "used (UTC)", ""}, rows)
 			}
@@ -264,6 +260,36 @@ func contentList() *cobra.Command {
 		})
 	}
 	return cmd
+}
+
+// listRows are the rows of a listing: what is there, and what is private without being there.
+func listRows(list *remote.Listing) (rows [][]string) {
+	there := make(map[rollup.Hash]bool, len(list.Contents))
+	for _, c := range list.Contents {
+		var marks []string
+		if c.Pinned {
+			marks = append(marks, "pinned")
+		}
+		if len(c.Payers) > 0 {
+			marks = append(marks, privateTo(c.Payers))
+		}
+		if c.Denied != "" {
+			marks = append(marks, "denied: "+c.Denied)
+		}
+		there[c.Root] = true
+		rows = append(rows, []string{c.Root.String(), text.Grouped(c.Size),
+			c.Used.UTC().Format(time.DateTime), strings.Join(marks, ", ")})
+	}
+	for _, r := range list.Private {
+		if !there[r.Root] {
+			rows = append(rows, []string{r.Root.String(), "not here", "", privateTo(r.Payers)})
+		}
+	}
+	return rows
+}
+
+func privateTo(payers []uint32) string {
+	return "for clients of " + content.FormatPayers(payers)
 }
 
 func contentGet() *cobra.Command {
@@ -300,55 +326,6 @@ before it is written; where one is damaged the output ends and the exit code is 
 		})
 	}
 	return cmd
-}
-
-// onRoots is a command that does one thing to some contents, and says so.
-func onRoots(verb remote.Verb, short, long, done string) *cobra.Command {
-	cmd := &cobra.Command{Use: string(verb) + " ROOT...", Short: short, Long: long,
-		Args: atLeastOne("one or more roots")}
-	with := storeFlags(cmd)
-	asJSON := jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		roots, err := parseRoots(args)
-		if err != nil {
-			return err
-		}
-		return with(cmd.Context(), func(s remote.Store) error {
-			for _, root := range roots {
-				if err := s.Do(cmd.Context(), verb, root); err != nil {
-					return err
-				}
-				if !*asJSON {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s %v\n", done, root)
-				}
-			}
-			if *asJSON {
-				return printJSON(cmd.OutOrStdout(), map[string]any{done: roots})
-			}
-			return nil
-		})
-	}
-	return cmd
-}
-
-func contentRemove() *cobra.Command {
-	return onRoots(remote.Remove, "Remove contents; pinned ones are refused",
-		"Removes contents. A node that runs delivers to the end what is on its way.", "removed")
-}
-
-func contentPurge() *cobra.Command {
-	return onRoots(remote.Purge, "Remove contents even if they are pinned",
-		`Removes contents, and their pins, because their owner or a court asked for it. A node
-that runs ends deliveries of them that are under way. So that they do not come back
-with the next request, put their roots on the deny list (setting content.deny): a
-running node reads it within seconds.`, "purged")
-}
-
-func contentPin(pin bool) *cobra.Command {
-	if !pin {
-		return onRoots(remote.Unpin, "Let contents make room again", "", "unpinned")
-	}
-	return onRoots(remote.Pin, "Keep contents, however long nobody asks for them", "", "pinned")
 }
 
 func contentScan() *cobra.Command {

@@ -52,6 +52,9 @@ func TestContent(t *testing.T) {
 		{2, "takes a root", []string{"get", store}},
 		{2, "above 0", []string{"ls", store, "--max-bytes", "-1"}},
 		{2, "for one file", []string{"add", store, "--root", root, film, page}},
+		{2, "indices of accounts", []string{"private", store, "--payers", "4,-7", root}},
+		{2, "indices of accounts", []string{"add", store, "--payers", "", film}},
+		{2, "payers", []string{"private", store, root}},
 		{1, "file exists", []string{"get", store, "-o", copied, root}},
 		{1, "take the pin back first", []string{"rm", store, root}},
 		{1, "content ls shows", []string{"pin", store, strings.Repeat("ab", 32)}},
@@ -62,6 +65,15 @@ func TestContent(t *testing.T) {
 		{1, "the deny list is malformed", []string{"ls", store, "--deny", film}},
 	} {
 		fails(t, c.code, c.message, append([]string{"content"}, c.args...)...)
+	}
+	must(t, "content", "private", store, "--payers", "7,4,7", root, strings.Repeat("ab", 32))
+	out = must(t, "content", "ls", store)
+	if !strings.Contains(out, "pinned, for clients of 4,7") || !strings.Contains(out, "not here") {
+		t.Error(out)
+	}
+	must(t, "content", "public", store, strings.Repeat("ab", 32))
+	if out = must(t, "content", "ls", store); strings.Contains(out, "not here") {
+		t.Error(out)
 	}
 	must(t, "content", "unpin", store, root)
 	must(t, "content", "rm", store, root)
@@ -75,6 +87,7 @@ func TestContent(t *testing.T) {
 	fails(t, 1, "damaged, removed: "+other, "content", "scan", store)
 	must(t, "content", "add", store, page)
 	must(t, "content", "purge", store, other)
+	must(t, "content", "public", store, root) // a rule outlives the content
 	if out = must(t, "content", "ls", store); !strings.HasPrefix(out, "0 contents") {
 		t.Error(out)
 	}

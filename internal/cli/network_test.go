@@ -176,6 +176,11 @@ func (n *network) fill(t *testing.T) {
 	fails(t, 1, "not those of this root", "content", "add", home, "--root",
 		strings.Repeat("ab", 32), film)
 	fails(t, 2, "settings of a node that runs", "content", "ls", home, "--max-bytes", "9")
+	must(t, "content", "private", home, "--payers", "4", root)
+	if out := must(t, "content", "ls", home); !strings.Contains(out, "pinned, for clients of 4") {
+		t.Error(out)
+	}
+	must(t, "content", "public", home, root)
 	must(t, "content", "purge", home, root)
 	fails(t, 1, "content ls shows", "content", "get", home, root)
 }

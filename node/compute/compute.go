@@ -212,6 +212,9 @@ func (s *Service) answer(c *serve.Call) error {
 
 // module finds a program, or its code when it is not compiled yet.
 func (s *Service) module(c *serve.Call, root rollup.Hash) (*machine.Program, []byte, error) {
+	if err := c.Permit(root); err != nil {
+		return nil, nil, err
+	}
 	file, err := s.cfg.Modules.Open(c.Context(), root)
 	if err != nil {
 		return nil, nil, err

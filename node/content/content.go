@@ -27,6 +27,11 @@
 // A store keeps the newest manifest of each service (package manifest), which says which content
 // stands under which path. Whether its signature is the owner's is for the caller to see.
 //
+// # For whom
+//
+// Of a root a store may keep of which payers the clients may have it ([Store.Private]). It does not
+// ask that itself: who serves from it does.
+//
 // # What is not given
 //
 // A [Deny] list names roots that are neither taken nor given. A reader asks [Content.Check] before
@@ -77,6 +82,7 @@ const (
 	ReasonStale                            // stale
 	ReasonManifest                         // manifest
 	ReasonPurged                           // purged
+	ReasonPrivate                          // private
 )
 
 //go:generate go tool stringer -type=Reason -linecomment
@@ -112,6 +118,7 @@ var meanings = [...]string{
 	ReasonStale:          "the store has another manifest of this service, not an older one",
 	ReasonManifest:       "a manifest that the store keeps is damaged",
 	ReasonPurged:         "the content was purged meanwhile",
+	ReasonPrivate:        "the list of private content is malformed",
 }
 
 // Reasons returns every reason.

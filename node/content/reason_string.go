@@ -38,11 +38,12 @@ func _() {
 	_ = x[ReasonStale-28]
 	_ = x[ReasonManifest-29]
 	_ = x[ReasonPurged-30]
+	_ = x[ReasonPrivate-31]
 }
 
-const _Reason_name = "absentdeniedmismatchsizetoo_largefulldisk_fulldiskbusyclosedlockednot_storedamagedpinnedpinsrangedeny_listno_originorigin_absentorigin_refusedorigin_failedorigin_rangeorigin_encodedorigin_redirectorigin_pathorigin_urlsourcestalemanifestpurged"
+const _Reason_name = "absentdeniedmismatchsizetoo_largefulldisk_fulldiskbusyclosedlockednot_storedamagedpinnedpinsrangedeny_listno_originorigin_absentorigin_refusedorigin_failedorigin_rangeorigin_encodedorigin_redirectorigin_pathorigin_urlsourcestalemanifestpurgedprivate"
 
-var _Reason_index = [...]uint8{0, 6, 12, 20, 24, 33, 37, 46, 50, 54, 60, 66, 75, 82, 88, 92, 97, 106, 115, 128, 142, 155, 167, 181, 196, 207, 217, 223, 228, 236, 242}
+var _Reason_index = [...]uint8{0, 6, 12, 20, 24, 33, 37, 46, 50, 54, 60, 66, 75, 82, 88, 92, 97, 106, 115, 128, 142, 155, 167, 181, 196, 207, 217, 223, 228, 236, 242, 249}
 
 func (i Reason) String() string {
 	idx := int(i) - 1

@@ -72,7 +72,8 @@ type Store struct {
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
 
-	writing sync.Mutex // of manifests; before mu
+	writing sync.Mutex // of manifests and of what is private; before mu
+	private atomic.Pointer[map[rollup.Hash][]uint32]
 
 	mu        sync.Mutex
 	manifests map[uint32]*manifest.Manifest
@@ -119,6 +120,9 @@ func open(o Options, d disk) (*Store, error) {
 		return nil, err
 	}
 	err := s.readPins()
+	if err == nil {
+		err = s.readPrivate()
+	}
 	if err == nil {
 		err = s.readManifests()
 	}
@@ -441,6 +445,7 @@ type Info struct {
 	Used   time.Time   `json:"used"`
 	Pinned bool        `json:"pinned"`
 	Denied string      `json:"denied,omitempty"` // why
+	Payers []uint32    `json:"payers,omitempty"` // whose clients may have it; none: all
 }
 
 // List returns what the store has, the last used content first.
@@ -451,7 +456,8 @@ func (s *Store) List() []Info {
 	for at := s.order.Front(); at != nil; at = at.Next() {
 		e := at.Value.(*entry)
 		why, _ := s.o.Deny.Why(e.root)
-		infos = append(infos, Info{e.root, e.size, e.used, s.pins[e.root], why})
+		payers, _ := s.Private(e.root)
+		infos = append(infos, Info{e.root, e.size, e.used, s.pins[e.root], why, payers})
 	}
 	return infos
 }

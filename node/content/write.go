@@ -21,29 +21,42 @@ type Want struct {
 	Path string // where an origin has it; empty: under its root
 }
 
+// Placing says how content is taken.
+type Placing struct {
+	Root   *rollup.Hash // that it must have; nil: any
+	Size   int64        // that it must have; negative: any
+	Payers []uint32     // whose clients may have it (SetPrivate), before it is there; none: no matter
+}
+
+// Place takes content from a reader. What the store has already is not written again. After an
+// error nothing of it is in the store.
+func (s *Store) Place(ctx context.Context, r io.Reader, how Placing) (Info, error) {
+	return s.add(ctx, r, how)
+}
+
 // Add takes content from a reader and returns its root. What the store has already is not written
 // again. After an error nothing of it is in the store.
 func (s *Store) Add(ctx context.Context, r io.Reader) (Info, error) {
-	return s.add(ctx, r, nil, -1)
+	return s.add(ctx, r, Placing{Size: -1})
 }
 
 // AddSized is Add for content of a size that is known before.
 func (s *Store) AddSized(ctx context.Context, r io.Reader, size int64) (Info, error) {
-	return s.add(ctx, r, nil, size)
+	return s.add(ctx, r, Placing{Size: size})
 }
 
 // Put is Add for content that must have a root and, unless it is negative, a size.
 func (s *Store) Put(ctx context.Context, r io.Reader, root rollup.Hash, size int64) (Info, error) {
-	return s.add(ctx, r, &root, size)
+	return s.add(ctx, r, Placing{Root: &root, Size: size})
 }
 
-func (s *Store) add(ctx context.Context, r io.Reader, root *rollup.Hash, size int64) (Info, error) {
-	if root != nil {
-		if err := s.denied(*root); err != nil {
+func (s *Store) add(ctx context.Context, r io.Reader, how Placing) (Info, error) {
+	if how.Root != nil {
+		if err := s.denied(*how.Root); err != nil {
 			return Info{}, err
 		}
 	}
-	w, err := s.newWriter(max(size, -1))
+	w, err := s.newWriter(max(how.Size, -1))
 	if err != nil {
 		return Info{}, err
 	}
@@ -51,14 +64,17 @@ func (s *Store) add(ctx context.Context, r io.Reader, root *rollup.Hash, size in
 	if err := w.copy(contextReader{ctx, r}); err != nil {
 		return Info{}, err
 	}
-	c, err := w.commit(ctx, root)
+	w.payers = how.Payers
+	c, err := w.commit(ctx, how.Root)
 	if err != nil {
 		return Info{}, err
 	}
 	defer c.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Info{Root: c.Root, Size: c.Size, Used: c.entry.used, Pinned: s.pins[c.Root]}, nil
+	payers, _ := s.Private(c.Root)
+	return Info{Root: c.Root, Size: c.Size, Used: c.entry.used, Pinned: s.pins[c.Root],
+		Payers: payers}, nil
 }
 
 // contextReader reads until a context ends, and says whose errors are the source's.
@@ -85,6 +101,7 @@ const step = 1 << 20
 type writer struct {
 	store    *Store
 	size     int64 // negative: not known
+	payers   []uint32
 	reserved int64
 	path     string
 	content  file
@@ -229,6 +246,11 @@ func (w *writer) commit(ctx context.Context, root *rollup.Hash) (*Content, error
 		return nil, err
 	}
 	s := w.store
+	if len(w.payers) > 0 {
+		if err := s.SetPrivate(got, w.payers); err != nil {
+			return nil, err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.placing[got] != nil {

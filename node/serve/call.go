@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -329,6 +330,21 @@ func parseTerms(text string) (t terms, err error) {
 	}
 	return t, nil
 }
+
+// permit refuses what a session's client may not have (ReasonPrivate). No session: nil.
+func (s *Server) permit(session *session, root rollup.Hash) error {
+	if s.cfg.Private == nil {
+		return nil
+	}
+	payers, private := s.cfg.Private(root)
+	if !private || session != nil && slices.Contains(payers, session.payer) {
+		return nil
+	}
+	return delivery.ReasonPrivate // the same, whether it is there or not
+}
+
+// Permit returns ReasonPrivate when the call's client may not have what has a root.
+func (c *Call) Permit(root rollup.Hash) error { return c.server.permit(c.session, root) }
 
 // admit finds whether a session's client may be served now, and at which price.
 func (s *Server) admit(session *session, service uint32) (price uint64, epoch uint32, err error) {

@@ -33,6 +33,7 @@ var statuses = map[delivery.Reason]int{
 	delivery.ReasonClient:        http.StatusForbidden,
 	delivery.ReasonNotValid:      http.StatusForbidden,
 	delivery.ReasonNotGranted:    http.StatusForbidden,
+	delivery.ReasonPrivate:       http.StatusForbidden,
 	delivery.ReasonNumbers:       http.StatusForbidden,
 	delivery.ReasonSession:       http.StatusGone,
 	delivery.ReasonSuperseded:    http.StatusGone,
@@ -88,6 +89,10 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	status, ok := statuses[reason]
 	if !ok {
 		status = http.StatusBadRequest
+	}
+	if _, paid, _ := termsOf(r); reason == delivery.ReasonPrivate && !paid {
+		status = http.StatusUnauthorized
+		w.Header().Set("WWW-Authenticate", `Waybill realm="session"`)
 	}
 	after := retryAfter(err)
 	if after > 0 {

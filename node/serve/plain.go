@@ -2,18 +2,24 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"time"
 
 	"github.com/waybill-network/waybill/node/door"
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/delivery"
 )
 
 // plain answers with the bytes of content as they are, when the operator allows that. Nobody pays
 // for them, and they are counted apart.
 func (s *Server) plain(w http.ResponseWriter, r *http.Request, x Name) {
+	if err := s.permit(nil, x.Root); err != nil {
+		s.refuse(w, r, err)
+		return
+	}
 	if s.courtesy == nil {
 		s.refuse(w, r, delivery.Refuse(delivery.ReasonNotAcceptable, "Accept: %s;session=…;service=…",
 			StreamType))
@@ -37,7 +43,7 @@ func (s *Server) plain(w http.ResponseWriter, r *http.Request, x Name) {
 	// What a stranger put into the store runs no scripts on this origin.
 	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
 	s.stats.plain.Add(1)
-	slow := &courtesy{ctx: r.Context(), server: s, file: file,
+	slow := &courtesy{ctx: r.Context(), server: s, file: file, root: x.Root,
 		deadlines: door.DeadlinesOf(r.Context())}
 	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(slow, 0, int64(file.Size())))
 }
@@ -47,12 +53,13 @@ type courtesy struct {
 	ctx       context.Context
 	server    *Server
 	file      File
+	root      rollup.Hash
 	deadlines *door.Deadlines
 }
 
 // ReadAt implements io.ReaderAt.
 func (c *courtesy) ReadAt(p []byte, at int64) (int, error) {
-	if err := c.file.Check(); err != nil {
+	if err := errors.Join(c.file.Check(), c.server.permit(nil, c.root)); err != nil {
 		return 0, err
 	}
 	if err := c.server.courtesy.wait(c.ctx, uint64(len(p))); err != nil {

@@ -102,6 +102,10 @@ type Config struct {
 	// API is the client port's handler, served here as well, so that a page in a browser has one
 	// origin to talk to. Nil: only content is.
 	API http.Handler
+	// Private returns of which payers the clients may have what has a root; false: all may. It is
+	// asked before the content is, so that a refusal does not tell whether it is there, and again
+	// while it is sent. Nil: all may have everything.
+	Private func(root rollup.Hash) (payers []uint32, private bool)
 	// Routes is what the node knows of others. Nil: it tells of none.
 	Routes Routes
 

@@ -1,10 +1,12 @@
 package serve
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
 
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/delivery"
 	"github.com/waybill-network/waybill/rollup/word"
 )
@@ -14,6 +16,9 @@ const sliceBytes = 16 * delivery.GroupSize
 
 // stream answers a call for content.
 func (s *Server) stream(c *Call, x Name) error {
+	if err := c.Permit(x.Root); err != nil {
+		return err
+	}
 	file, err := s.cfg.Content.Open(c.Request.Context(), x.Root)
 	if err != nil {
 		return err
@@ -34,7 +39,7 @@ func (s *Server) stream(c *Call, x Name) error {
 	if c.terms.head {
 		return c.write(delivery.AppendEnd(nil))
 	}
-	return (&outlet{Call: c, file: file}).send(span)
+	return (&outlet{Call: c, file: file, root: x.Root}).send(span)
 }
 
 // spanOf reads the Range of a request: one range, or all.
@@ -73,6 +78,7 @@ func spanOf(r *http.Request, size uint64) (delivery.Span, error) {
 type outlet struct {
 	*Call
 	file    File
+	root    rollup.Hash
 	first   uint64 // group of the stream
 	parents []byte
 	frame   []byte
@@ -113,7 +119,7 @@ func (o *outlet) run(next, end uint64) (uint64, error) {
 	if err := s.pass(o.ctx, taken); err != nil {
 		return 0, err
 	}
-	if err := o.file.Check(); err != nil {
+	if err := errors.Join(o.file.Check(), o.Permit(o.root)); err != nil {
 		return 0, err
 	}
 	if o.parents, err = o.file.Parents(o.parents[:0], o.first, next, next+groups); err != nil {

@@ -43,6 +43,7 @@ const (
 	ReasonReserve                         // insufficient_reserve
 	ReasonAllowance                       // insufficient_allowance
 	ReasonOwnLimit                        // own_limit
+	ReasonPrivate                         // private
 	numReasons
 )
 
@@ -77,6 +78,7 @@ var meanings = [numReasons]string{
 	ReasonReserve:       "what the payer has reserved does not cover it",
 	ReasonAllowance:     "the payer lets one node charge no more in this epoch",
 	ReasonOwnLimit:      "the node risks no more for the payer before what it took is ordered",
+	ReasonPrivate:       "what has this root is for clients of other payers, if the node has it",
 	ReasonModule:        "the content is no module that can be run",
 	ReasonFuel:          "the node gives no run so much fuel",
 	ReasonNotAcceptable: "the node delivers this against acknowledgements only: open a session",

@@ -41,12 +41,13 @@ func _() {
 	_ = x[ReasonReserve-31]
 	_ = x[ReasonAllowance-32]
 	_ = x[ReasonOwnLimit-33]
-	_ = x[numReasons-34]
+	_ = x[ReasonPrivate-34]
+	_ = x[numReasons-35]
 }
 
-const _Reason_name = "malformedwrong_networkwrong_nodewrong_epochstale_challengebad_signatureunknown_clientnot_validunknown_servicenot_grantednumbers_usedunknown_sessionsupersededclient_owespayer_owesaddress_owesunpaidnot_founddeniedrangeratevolumestreamsslowshutting_downfailednot_acceptablestoppedbad_modulefuel_limitinsufficient_reserveinsufficient_allowanceown_limitnumReasons"
+const _Reason_name = "malformedwrong_networkwrong_nodewrong_epochstale_challengebad_signatureunknown_clientnot_validunknown_servicenot_grantednumbers_usedunknown_sessionsupersededclient_owespayer_owesaddress_owesunpaidnot_founddeniedrangeratevolumestreamsslowshutting_downfailednot_acceptablestoppedbad_modulefuel_limitinsufficient_reserveinsufficient_allowanceown_limitprivatenumReasons"
 
-var _Reason_index = [...]uint16{0, 9, 22, 32, 43, 58, 71, 85, 94, 109, 120, 132, 147, 157, 168, 178, 190, 196, 205, 211, 216, 220, 226, 233, 237, 250, 256, 270, 277, 287, 297, 317, 339, 348, 358}
+var _Reason_index = [...]uint16{0, 9, 22, 32, 43, 58, 71, 85, 94, 109, 120, 132, 147, 157, 168, 178, 190, 196, 205, 211, 216, 220, 226, 233, 237, 250, 256, 270, 277, 287, 297, 317, 339, 348, 355, 365}
 
 func (i Reason) String() string {
 	idx := int(i) - 1

@@ -83,6 +83,9 @@ func (c *Client) Add(ctx context.Context, in io.Reader, how Adding) (info conten
 	if how.Pin {
 		query.Set("pin", "1")
 	}
+	if len(how.Payers) > 0 {
+		query.Set("payers", content.FormatPayers(how.Payers))
+	}
 	err = c.call(ctx, http.MethodPost, "/?"+query.Encode(), in, max(how.Size, -1), &info)
 	return info, err
 }
@@ -111,6 +114,15 @@ func (c *Client) CopyTo(ctx context.Context, root rollup.Hash, w io.Writer) (int
 // Do implements Store.
 func (c *Client) Do(ctx context.Context, verb Verb, root rollup.Hash) error {
 	return c.call(ctx, http.MethodPost, "/"+root.String()+"/"+string(verb), nil, 0, &struct{}{})
+}
+
+// SetPrivate implements Store.
+func (c *Client) SetPrivate(ctx context.Context, root rollup.Hash, payers []uint32) error {
+	path := "/" + root.String() + "/private"
+	if len(payers) > 0 {
+		path += "?payers=" + content.FormatPayers(payers)
+	}
+	return c.call(ctx, http.MethodPost, path, nil, 0, &struct{}{})
 }
 
 // SetManifest implements Store.

@@ -37,7 +37,12 @@ func Handler(s Store) http.Handler {
 	}
 	answer("GET /{$}", func(r *http.Request) (any, error) { return s.List(r.Context()) })
 	answer("POST /{$}", func(r *http.Request) (any, error) {
-		how := Adding{Size: r.ContentLength, Pin: r.URL.Query().Has("pin")}
+		payers, err := payersOf(r)
+		if err != nil {
+			return nil, err
+		}
+		how := Adding{content.Placing{Size: r.ContentLength, Payers: payers},
+			r.URL.Query().Has("pin")}
 		if r.URL.Query().Has("root") {
 			root, err := content.ParseRoot(r.URL.Query().Get("root"))
 			if err != nil {
@@ -53,6 +58,17 @@ func Handler(s Store) http.Handler {
 			return nil, err
 		}
 		return struct{}{}, s.Do(r.Context(), Verb(r.PathValue("verb")), root)
+	})
+	answer("POST /{root}/private", func(r *http.Request) (any, error) {
+		root, err := content.ParseRoot(r.PathValue("root"))
+		if err != nil {
+			return nil, err
+		}
+		payers, err := payersOf(r)
+		if err != nil {
+			return nil, err
+		}
+		return struct{}{}, s.SetPrivate(r.Context(), root, payers)
 	})
 	answer("POST /manifest", func(r *http.Request) (any, error) {
 		b, err := io.ReadAll(io.LimitReader(r.Body, maxManifest+1))
@@ -80,6 +96,14 @@ func Handler(s Store) http.Handler {
 		}
 	})
 	return mux
+}
+
+// payersOf reads the payers that a request names; nil: none.
+func payersOf(r *http.Request) ([]uint32, error) {
+	if !r.URL.Query().Has("payers") {
+		return nil, nil
+	}
+	return content.ParsePayers(r.URL.Query().Get("payers"))
 }
 
 // begun notes whether anything was written.

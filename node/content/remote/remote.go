@@ -1,12 +1,13 @@
 // Package remote is what an operator does with a node's store of content, by the node's own
 // socket while it runs, and with the store itself while it does not.
 //
-//	GET    /                     what there is
-//	POST   /?root=ROOT&pin=1     takes the body, whose root may be named
-//	GET    /ROOT                 the content, verified on the way
-//	POST   /ROOT/VERB            does what a Verb says
-//	POST   /manifest             takes the manifest of a service
-//	POST   /scan                 verifies everything
+//	GET   /                            what there is
+//	POST  /?root=ROOT&pin=1&payers=4,7 takes the body: of a root, pinned, private
+//	GET   /ROOT                        the content, verified on the way
+//	POST  /ROOT/VERB                   does what a Verb says
+//	POST  /ROOT/private?payers=4,7     says whose clients may have it; without payers: all
+//	POST  /manifest                    takes the manifest of a service
+//	POST  /scan                        verifies everything
 //
 // Whoever may open the socket may do all of it: it is the operator's, and no port of the network.
 // A refusal is JSON with the reason of package content; it is the same error on both sides.
@@ -40,13 +41,13 @@ type Listing struct {
 	Bytes    int64          `json:"bytes"`        // on disk
 	Pinned   int64          `json:"pinned_bytes"` // of these
 	Max      int64          `json:"max_bytes"`
+	Private  []content.Rule `json:"private"` // by root, of what is not there, too
 }
 
 // Adding says how content is taken.
 type Adding struct {
-	Root *rollup.Hash // that it must have; nil: any
-	Size int64        // negative: not known
-	Pin  bool
+	content.Placing
+	Pin bool
 }
 
 // Store is a store of content as its operator uses it. It is safe for concurrent use. Errors are
@@ -58,6 +59,8 @@ type Store interface {
 	// CopyTo writes a content, each group after it is verified, and returns how many bytes.
 	CopyTo(context.Context, rollup.Hash, io.Writer) (int64, error)
 	Do(context.Context, Verb, rollup.Hash) error
+	// SetPrivate says of which payers the clients may have what has a root; none: all may.
+	SetPrivate(ctx context.Context, root rollup.Hash, payers []uint32) error
 	// SetManifest keeps the manifest of a service, and returns how many of its paths lead to what
 	// the store does not have.
 	SetManifest(context.Context, *manifest.Manifest) (missing int, err error)
@@ -72,16 +75,11 @@ type local struct{ *content.Store }
 func (l local) List(context.Context) (Listing, error) {
 	stats := l.Stats()
 	return Listing{Contents: l.Store.List(), Bytes: stats.Bytes, Pinned: stats.Pinned,
-		Max: stats.Max}, nil
+		Max: stats.Max, Private: l.Rules()}, nil
 }
 
 func (l local) Add(ctx context.Context, in io.Reader, how Adding) (info content.Info, err error) {
-	if how.Root != nil {
-		info, err = l.Put(ctx, in, *how.Root, how.Size)
-	} else {
-		info, err = l.AddSized(ctx, in, how.Size)
-	}
-	if err == nil && how.Pin {
+	if info, err = l.Place(ctx, in, how.Placing); err == nil && how.Pin {
 		err = l.Pin(info.Root)
 		info.Pinned = err == nil
 	}
@@ -112,6 +110,10 @@ func (l local) Do(_ context.Context, verb Verb, root rollup.Hash) error {
 		return l.Purge(root)
 	}
 	return fmt.Errorf("%w: %.20q", ErrVerb, verb)
+}
+
+func (l local) SetPrivate(_ context.Context, root rollup.Hash, payers []uint32) error {
+	return l.Store.SetPrivate(root, payers)
 }
 
 func (l local) SetManifest(_ context.Context, m *manifest.Manifest) (missing int, err error) {

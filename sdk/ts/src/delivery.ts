@@ -16,7 +16,8 @@ export const reasons: readonly string[] = ["", "malformed", "wrong_network", "wr
   "unknown_service", "not_granted", "numbers_used", "unknown_session", "superseded", "client_owes",
   "payer_owes", "address_owes", "unpaid", "not_found", "denied", "range", "rate", "volume",
   "streams", "slow", "shutting_down", "failed", "not_acceptable", "stopped", "bad_module",
-  "fuel_limit", "insufficient_reserve", "insufficient_allowance", "own_limit"];
+  "fuel_limit", "insufficient_reserve", "insufficient_allowance", "own_limit",
+  "private"];
 
 /** What a client signs to open a session. */
 export interface Session {
