@@ -49,8 +49,8 @@ TERMS ?= 20
 rotate: ## six nodes that share sixteen seats through TERMS (default 20) hand-overs, members stopped and started around them
 	WAYBILL_ROTATE_TERMS=$(TERMS) $(GO) test -count=1 -v -timeout 60m -run 'TestRotate$$' ./node/committee
 
-join: ## a seventh node joins six that share sixteen seats, from an empty folder until it has one; and what stops it on the way
-	JOIN=1 $(GO) test -count=1 -v -timeout 20m -run 'TestJoin' ./internal/cli
+join: ## a seventh node joins six that share sixteen seats, from an empty folder and a snapshot until it has one; what stops it; evidence from before the snapshot
+	JOIN=1 $(GO) test -count=1 -v -timeout 20m -run 'TestJoin' ./node/committee ./internal/cli
 
 SIZES ?= 1024
 prove: ## a proof of every circuit in SIZES (default 1024), in a child process; what it costs (the first makes a development key)

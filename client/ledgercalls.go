@@ -147,6 +147,36 @@ func (n *nodes) ExportTerms(ctx context.Context, req *connect.Request[api.Export
 		})
 }
 
+// GetSnapshots implements api.LedgerServiceClient.
+func (n *nodes) GetSnapshots(ctx context.Context, req *connect.Request[api.GetSnapshotsRequest]) (
+	*connect.Response[api.GetSnapshotsResponse], error) {
+	return read(ctx, n, "GetSnapshots", req,
+		func(c api.LedgerServiceClient) unary[api.GetSnapshotsRequest, api.GetSnapshotsResponse] {
+			return c.GetSnapshots
+		})
+}
+
+// GetSnapshotChunk implements api.LedgerServiceClient.
+func (n *nodes) GetSnapshotChunk(
+	ctx context.Context,
+	req *connect.Request[api.GetSnapshotChunkRequest],
+) (
+	*connect.Response[api.GetSnapshotChunkResponse], error) {
+	return read(ctx, n, "GetSnapshotChunk", req,
+		func(c api.LedgerServiceClient) unary[api.GetSnapshotChunkRequest, api.GetSnapshotChunkResponse] {
+			return c.GetSnapshotChunk
+		})
+}
+
+// GetHeaders implements api.LedgerServiceClient.
+func (n *nodes) GetHeaders(ctx context.Context, req *connect.Request[api.GetHeadersRequest]) (
+	*connect.Response[api.GetHeadersResponse], error) {
+	return read(ctx, n, "GetHeaders", req,
+		func(c api.LedgerServiceClient) unary[api.GetHeadersRequest, api.GetHeadersResponse] {
+			return c.GetHeaders
+		})
+}
+
 // ListOwnRollups implements api.LedgerServiceClient. Only the client's own node knows the answer.
 func (n *nodes) ListOwnRollups(
 	ctx context.Context,

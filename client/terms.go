@@ -87,6 +87,13 @@ func (t *Terms) Last() uint32 {
 	return t.chain.Last()
 }
 
+// Chain returns the terms that are known, which must not be changed.
+func (t *Terms) Chain() *rotation.Chain {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.chain
+}
+
 // Signers returns the committee that signs a record: rollup.ErrUnknownTerm before Follow led there,
 // rollup.ErrOffice for a record of a time in which that committee was not in office.
 func (t *Terms) Signers(record *rollup.Record) (*rollup.Committee, error) {

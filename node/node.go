@@ -460,6 +460,7 @@ func (n *Node) startIngest(context.Context) error {
 		Pipeline: n.pipeline, Sessions: n.sessions, Chain: n.chain, Store: n.store,
 		Key:          n.id.Transport,
 		Witness:      n.engine.Witness(),
+		Joining:      n.engine,
 		VerifyingKey: n.keys.verifyingKey, Status: func() any { return n.Snapshot() },
 		Ready:          n.ready.Load,
 		MaxConnections: n.cfg.Ingest.MaxConnections, MaxOfOne: n.cfg.Ingest.MaxPerAddress,

@@ -32,7 +32,8 @@ type joinFlags struct {
 	home, genesis, network, url, host string
 	key, passwordFile, stake          string
 	basePort                          int
-	peers                             []string
+	peers, from                       []string
+	fromGenesis                       bool
 	wait                              time.Duration
 }
 
@@ -46,9 +47,14 @@ whether it was done before or is done now:
   home       keys and configuration; keys that lie in the home's folder stay
   genesis    the file, copied; it must be of the network that --network names
   register   the owner registers it, with its stake, in a transaction
+  snapshot   where the committee rotates, the store begins with the newest snapshot that a
+             committee signed and a node has: what it is follows from the genesis file, by
+             the hand-overs, so that no node has to be trusted. Each piece is checked before
+             it is stored, and headers are fetched as far back as evidence of double votes
+             can reach
   run        the node runs; start it with 'waybill start --home FOLDER'
-  sync       it has executed the blocks of the network, from the genesis on: there are
-             no snapshots to begin with yet
+  sync       it has executed the blocks of the network, from the snapshot on, or from the
+             genesis on
   stand      the owner has it stand, where the committee rotates
 
 Run again, it goes on where it stopped. The owner's key is that of the home, or --key;
@@ -68,6 +74,9 @@ register and stand there: 'waybill tx register-node' and 'waybill node stand' ta
 	fl.IntVar(&f.basePort, "base-port", 7400, "first of the five `ports` of a new home")
 	fl.StringArrayVar(&f.peers, "peer", nil, "further engine peer of a new home, `id@host:port`: "+
 		"for a network of which\nno member of the genesis file is left")
+	fl.StringArrayVar(&f.from, "from", nil, "`URL` of a further node that has snapshots, for when "+
+		"the first one\nfails or serves something else; may be given several times")
+	fl.BoolVar(&f.fromGenesis, "from-genesis", false, "begin with the genesis, and fetch all blocks")
 	fl.StringVar(&f.key, "key", "", "the owner's keystore `file` (default: the one in the home)")
 	fl.StringVar(&f.passwordFile, "password-file", "", "`file` with the password of the keystores")
 	fl.StringVar(&f.stake, "stake", "", "stake in `credits` (default: the least that a candidate "+
@@ -126,7 +135,7 @@ func (f *joinFlags) run(ctx context.Context, out, errOut io.Writer) error {
 	for _, step := range []func(context.Context) error{
 		func(context.Context) error { return j.makeHome(password) },
 		func(context.Context) error { return j.load(password) },
-		j.register, j.sync, j.stand,
+		j.register, j.snapshot, j.sync, j.stand,
 	} {
 		if err := step(ctx); err != nil {
 			return j.remote.Explain(err)
@@ -298,26 +307,44 @@ func (j *joining) register(ctx context.Context) error {
 	return nil
 }
 
-// sync waits until the node of this home runs, and has executed what the network had decided.
-func (j *joining) sync(ctx context.Context) error {
+// local returns a client of the node of this home.
+func (j *joining) local() (*client.Client, error) {
 	host, port, err := net.SplitHostPort(j.config.Ingest.Listen)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	c, err := client.New(client.Config{URL: "http://" + net.JoinHostPort(host, port)})
+	return client.New(client.Config{URL: "http://" + net.JoinHostPort(host, port)})
+}
+
+// runs reports whether the node of this home answers.
+func (j *joining) runs(ctx context.Context) bool {
+	c, err := j.local()
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	ctx, stop := context.WithTimeout(ctx, 2*time.Second)
+	defer stop()
+	s, err := statusOf(ctx, c)
+	return err == nil && s.Node.Key == ledger.KeyOf(j.id.Transport).String()
+}
+
+// sync waits until the node of this home runs, and has executed what the network had decided.
+func (j *joining) sync(ctx context.Context) error {
+	c, err := j.local()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(ctx, j.wait)
-	defer cancel()
 	target, err := client.Call(ctx, j.remote.Ledger().GetStatus, &api.GetStatusRequest{})
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, j.wait)
+	defer cancel()
 	said := ""
 	tell := func(step, now, detail string) {
 		if said != now {
@@ -336,7 +363,7 @@ func (j *joining) sync(ctx context.Context) error {
 		case s.Node.Key != ledger.KeyOf(j.id.Transport).String():
 			return fmt.Errorf("at %s another node runs", j.config.Ingest.Listen)
 		case s.Chain.Height < target.Height || s.Chain.CatchingUp:
-			tell("sync", "sync", fmt.Sprintf("block %s of %s; it fetches all blocks from the genesis on",
+			tell("sync", "sync", fmt.Sprintf("block %s of %s; it fetches the blocks behind it",
 				text.Grouped(s.Chain.Height), text.Grouped(target.Height)))
 		case !s.Node.Registered || s.Node.Late:
 			tell("sync", "late", "the node notices that it is registered")

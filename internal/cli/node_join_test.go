@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-network/waybill/client"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/telemetry"
 )
 
@@ -84,11 +86,26 @@ func TestJoinSeats(t *testing.T) {
 	fails(t, 1, "the stake is 100.000000", join...)
 	must(t, "tx", "deposit", publicKey(t, filepath.Join(home, "keys", "owner.json")), "150", "--key",
 		n.treasury, "--node", n.url)
-	fails(t, 1, "run this again", append(join, "--wait", "1ms")...)
+	n.waitForSnapshot(t)
+	code, out, errOut := cli(t, append(join, "--wait", "1ms", "--from", "http://127.0.0.1:1")...)
+	for _, want := range []string{"snapshot   of block ", "snapshot   fetched and checked",
+		"snapshot   restored in ", "http://127.0.0.1:1 is not asked"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it lacks %q:\n%s", want, out)
+		}
+	}
+	if code != 1 || !strings.Contains(errOut, "run this again") {
+		t.Errorf("%d: %s", code, errOut)
+	}
+	t.Log(out)
 	joined := &network{dir: n.dir, home: home, url: "http://127.0.0.1:" + base}
 	defer joined.start(t)()
-	if out := must(t, join...); !strings.Contains(out, "node 6 is a candidate from epoch ") {
-		t.Error(out)
+	out = must(t, join...)
+	for _, want := range []string{"node 6 is a candidate from epoch ",
+		"snapshot   left out: the node runs"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it lacks %q:\n%s", want, out)
+		}
 	}
 	status := func() (r *telemetry.Rotation) {
 		var s nodeStanding
@@ -105,6 +122,25 @@ func TestJoinSeats(t *testing.T) {
 	}
 	if out := must(t, join...); !strings.Contains(out, "stand      done before: it is candidate") {
 		t.Error(out)
+	}
+}
+
+// waitForSnapshot waits until the network's node has a snapshot that a committee signed.
+func (n *network) waitForSnapshot(t *testing.T) {
+	t.Helper()
+	c, err := client.New(client.Config{URL: n.url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(time.Second) {
+		res, err := client.Call(t.Context(), c.Ledger().GetSnapshots, &api.GetSnapshotsRequest{})
+		if err == nil && len(res.Snapshots) > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no snapshot: %v", err)
+		}
 	}
 }
 

@@ -96,6 +96,15 @@ const (
 	// LedgerServiceExportTermsProcedure is the fully-qualified name of the LedgerService's ExportTerms
 	// RPC.
 	LedgerServiceExportTermsProcedure = "/waybill.v1.LedgerService/ExportTerms"
+	// LedgerServiceGetSnapshotsProcedure is the fully-qualified name of the LedgerService's
+	// GetSnapshots RPC.
+	LedgerServiceGetSnapshotsProcedure = "/waybill.v1.LedgerService/GetSnapshots"
+	// LedgerServiceGetSnapshotChunkProcedure is the fully-qualified name of the LedgerService's
+	// GetSnapshotChunk RPC.
+	LedgerServiceGetSnapshotChunkProcedure = "/waybill.v1.LedgerService/GetSnapshotChunk"
+	// LedgerServiceGetHeadersProcedure is the fully-qualified name of the LedgerService's GetHeaders
+	// RPC.
+	LedgerServiceGetHeadersProcedure = "/waybill.v1.LedgerService/GetHeaders"
 	// LedgerServiceGetEventsProcedure is the fully-qualified name of the LedgerService's GetEvents RPC.
 	LedgerServiceGetEventsProcedure = "/waybill.v1.LedgerService/GetEvents"
 	// LedgerServiceFollowEventsProcedure is the fully-qualified name of the LedgerService's
@@ -380,6 +389,12 @@ type LedgerServiceClient interface {
 	ExportSettlement(context.Context, *connect.Request[ExportSettlementRequest]) (*connect.Response[ExportResponse], error)
 	// ExportTerms gives the hand-overs from one committee to the next, or how their seats were drawn.
 	ExportTerms(context.Context, *connect.Request[ExportTermsRequest]) (*connect.Response[ExportResponse], error)
+	// GetSnapshots lists the snapshots of the ledger that this node keeps and a committee signed, the newest first.
+	GetSnapshots(context.Context, *connect.Request[GetSnapshotsRequest]) (*connect.Response[GetSnapshotsResponse], error)
+	// GetSnapshotChunk gives a piece of a snapshot, with its path to the root that was signed.
+	GetSnapshotChunk(context.Context, *connect.Request[GetSnapshotChunkRequest]) (*connect.Response[GetSnapshotChunkResponse], error)
+	// GetHeaders gives headers of blocks as the consensus engine has them: that of a height, and those below it.
+	GetHeaders(context.Context, *connect.Request[GetHeadersRequest]) (*connect.Response[GetHeadersResponse], error)
 	// GetEvents gives what blocks did, from a cursor on. out_of_range, with an EventsGone in its details, says that what
 	// the cursor names is forgotten.
 	GetEvents(context.Context, *connect.Request[EventsRequest]) (*connect.Response[EventsResponse], error)
@@ -503,6 +518,27 @@ func NewLedgerServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		getSnapshots: connect.NewClient[GetSnapshotsRequest, GetSnapshotsResponse](
+			httpClient,
+			baseURL+LedgerServiceGetSnapshotsProcedure,
+			connect.WithSchema(ledgerServiceMethods.ByName("GetSnapshots")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		getSnapshotChunk: connect.NewClient[GetSnapshotChunkRequest, GetSnapshotChunkResponse](
+			httpClient,
+			baseURL+LedgerServiceGetSnapshotChunkProcedure,
+			connect.WithSchema(ledgerServiceMethods.ByName("GetSnapshotChunk")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		getHeaders: connect.NewClient[GetHeadersRequest, GetHeadersResponse](
+			httpClient,
+			baseURL+LedgerServiceGetHeadersProcedure,
+			connect.WithSchema(ledgerServiceMethods.ByName("GetHeaders")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		getEvents: connect.NewClient[EventsRequest, EventsResponse](
 			httpClient,
 			baseURL+LedgerServiceGetEventsProcedure,
@@ -536,6 +572,9 @@ type ledgerServiceClient struct {
 	exportRollup     *connect.Client[ExportRollupRequest, ExportResponse]
 	exportSettlement *connect.Client[ExportSettlementRequest, ExportResponse]
 	exportTerms      *connect.Client[ExportTermsRequest, ExportResponse]
+	getSnapshots     *connect.Client[GetSnapshotsRequest, GetSnapshotsResponse]
+	getSnapshotChunk *connect.Client[GetSnapshotChunkRequest, GetSnapshotChunkResponse]
+	getHeaders       *connect.Client[GetHeadersRequest, GetHeadersResponse]
 	getEvents        *connect.Client[EventsRequest, EventsResponse]
 	followEvents     *connect.Client[EventsRequest, EventsResponse]
 }
@@ -615,6 +654,21 @@ func (c *ledgerServiceClient) ExportTerms(ctx context.Context, req *connect.Requ
 	return c.exportTerms.CallUnary(ctx, req)
 }
 
+// GetSnapshots calls waybill.v1.LedgerService.GetSnapshots.
+func (c *ledgerServiceClient) GetSnapshots(ctx context.Context, req *connect.Request[GetSnapshotsRequest]) (*connect.Response[GetSnapshotsResponse], error) {
+	return c.getSnapshots.CallUnary(ctx, req)
+}
+
+// GetSnapshotChunk calls waybill.v1.LedgerService.GetSnapshotChunk.
+func (c *ledgerServiceClient) GetSnapshotChunk(ctx context.Context, req *connect.Request[GetSnapshotChunkRequest]) (*connect.Response[GetSnapshotChunkResponse], error) {
+	return c.getSnapshotChunk.CallUnary(ctx, req)
+}
+
+// GetHeaders calls waybill.v1.LedgerService.GetHeaders.
+func (c *ledgerServiceClient) GetHeaders(ctx context.Context, req *connect.Request[GetHeadersRequest]) (*connect.Response[GetHeadersResponse], error) {
+	return c.getHeaders.CallUnary(ctx, req)
+}
+
 // GetEvents calls waybill.v1.LedgerService.GetEvents.
 func (c *ledgerServiceClient) GetEvents(ctx context.Context, req *connect.Request[EventsRequest]) (*connect.Response[EventsResponse], error) {
 	return c.getEvents.CallUnary(ctx, req)
@@ -650,6 +704,12 @@ type LedgerServiceHandler interface {
 	ExportSettlement(context.Context, *connect.Request[ExportSettlementRequest]) (*connect.Response[ExportResponse], error)
 	// ExportTerms gives the hand-overs from one committee to the next, or how their seats were drawn.
 	ExportTerms(context.Context, *connect.Request[ExportTermsRequest]) (*connect.Response[ExportResponse], error)
+	// GetSnapshots lists the snapshots of the ledger that this node keeps and a committee signed, the newest first.
+	GetSnapshots(context.Context, *connect.Request[GetSnapshotsRequest]) (*connect.Response[GetSnapshotsResponse], error)
+	// GetSnapshotChunk gives a piece of a snapshot, with its path to the root that was signed.
+	GetSnapshotChunk(context.Context, *connect.Request[GetSnapshotChunkRequest]) (*connect.Response[GetSnapshotChunkResponse], error)
+	// GetHeaders gives headers of blocks as the consensus engine has them: that of a height, and those below it.
+	GetHeaders(context.Context, *connect.Request[GetHeadersRequest]) (*connect.Response[GetHeadersResponse], error)
 	// GetEvents gives what blocks did, from a cursor on. out_of_range, with an EventsGone in its details, says that what
 	// the cursor names is forgotten.
 	GetEvents(context.Context, *connect.Request[EventsRequest]) (*connect.Response[EventsResponse], error)
@@ -769,6 +829,27 @@ func NewLedgerServiceHandler(svc LedgerServiceHandler, opts ...connect.HandlerOp
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	ledgerServiceGetSnapshotsHandler := connect.NewUnaryHandler(
+		LedgerServiceGetSnapshotsProcedure,
+		svc.GetSnapshots,
+		connect.WithSchema(ledgerServiceMethods.ByName("GetSnapshots")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	ledgerServiceGetSnapshotChunkHandler := connect.NewUnaryHandler(
+		LedgerServiceGetSnapshotChunkProcedure,
+		svc.GetSnapshotChunk,
+		connect.WithSchema(ledgerServiceMethods.ByName("GetSnapshotChunk")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	ledgerServiceGetHeadersHandler := connect.NewUnaryHandler(
+		LedgerServiceGetHeadersProcedure,
+		svc.GetHeaders,
+		connect.WithSchema(ledgerServiceMethods.ByName("GetHeaders")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	ledgerServiceGetEventsHandler := connect.NewUnaryHandler(
 		LedgerServiceGetEventsProcedure,
 		svc.GetEvents,
@@ -814,6 +895,12 @@ func NewLedgerServiceHandler(svc LedgerServiceHandler, opts ...connect.HandlerOp
 			ledgerServiceExportSettlementHandler.ServeHTTP(w, r)
 		case LedgerServiceExportTermsProcedure:
 			ledgerServiceExportTermsHandler.ServeHTTP(w, r)
+		case LedgerServiceGetSnapshotsProcedure:
+			ledgerServiceGetSnapshotsHandler.ServeHTTP(w, r)
+		case LedgerServiceGetSnapshotChunkProcedure:
+			ledgerServiceGetSnapshotChunkHandler.ServeHTTP(w, r)
+		case LedgerServiceGetHeadersProcedure:
+			ledgerServiceGetHeadersHandler.ServeHTTP(w, r)
 		case LedgerServiceGetEventsProcedure:
 			ledgerServiceGetEventsHandler.ServeHTTP(w, r)
 		case LedgerServiceFollowEventsProcedure:
@@ -885,6 +972,18 @@ func (UnimplementedLedgerServiceHandler) ExportSettlement(context.Context, *conn
 
 func (UnimplementedLedgerServiceHandler) ExportTerms(context.Context, *connect.Request[ExportTermsRequest]) (*connect.Response[ExportResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.LedgerService.ExportTerms is not implemented"))
+}
+
+func (UnimplementedLedgerServiceHandler) GetSnapshots(context.Context, *connect.Request[GetSnapshotsRequest]) (*connect.Response[GetSnapshotsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.LedgerService.GetSnapshots is not implemented"))
+}
+
+func (UnimplementedLedgerServiceHandler) GetSnapshotChunk(context.Context, *connect.Request[GetSnapshotChunkRequest]) (*connect.Response[GetSnapshotChunkResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.LedgerService.GetSnapshotChunk is not implemented"))
+}
+
+func (UnimplementedLedgerServiceHandler) GetHeaders(context.Context, *connect.Request[GetHeadersRequest]) (*connect.Response[GetHeadersResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.LedgerService.GetHeaders is not implemented"))
 }
 
 func (UnimplementedLedgerServiceHandler) GetEvents(context.Context, *connect.Request[EventsRequest]) (*connect.Response[EventsResponse], error) {

@@ -4588,6 +4588,400 @@ func (x *ExportResponse) GetFile() []byte {
 	return nil
 }
 
+type GetSnapshotsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSnapshotsRequest) Reset() {
+	*x = GetSnapshotsRequest{}
+	mi := &file_waybill_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSnapshotsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSnapshotsRequest) ProtoMessage() {}
+
+func (x *GetSnapshotsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSnapshotsRequest.ProtoReflect.Descriptor instead.
+func (*GetSnapshotsRequest) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{59}
+}
+
+type GetSnapshotsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Snapshots     []*Snapshot            `protobuf:"bytes,1,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSnapshotsResponse) Reset() {
+	*x = GetSnapshotsResponse{}
+	mi := &file_waybill_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSnapshotsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSnapshotsResponse) ProtoMessage() {}
+
+func (x *GetSnapshotsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSnapshotsResponse.ProtoReflect.Descriptor instead.
+func (*GetSnapshotsResponse) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *GetSnapshotsResponse) GetSnapshots() []*Snapshot {
+	if x != nil {
+		return x.Snapshots
+	}
+	return nil
+}
+
+// Snapshot is what a committee signed of a snapshot (docs/rotation.md).
+type Snapshot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Height        uint64                 `protobuf:"varint,1,opt,name=height,proto3" json:"height,omitempty"` // of the block after which it was taken
+	Bytes         uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Root          []byte                 `protobuf:"bytes,3,opt,name=root,proto3" json:"root,omitempty"` // 32 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Snapshot) Reset() {
+	*x = Snapshot{}
+	mi := &file_waybill_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Snapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Snapshot) ProtoMessage() {}
+
+func (x *Snapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
+func (*Snapshot) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *Snapshot) GetHeight() uint64 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+func (x *Snapshot) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Snapshot) GetRoot() []byte {
+	if x != nil {
+		return x.Root
+	}
+	return nil
+}
+
+type GetSnapshotChunkRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Height        uint64                 `protobuf:"varint,1,opt,name=height,proto3" json:"height,omitempty"`
+	Index         uint64                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSnapshotChunkRequest) Reset() {
+	*x = GetSnapshotChunkRequest{}
+	mi := &file_waybill_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSnapshotChunkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSnapshotChunkRequest) ProtoMessage() {}
+
+func (x *GetSnapshotChunkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSnapshotChunkRequest.ProtoReflect.Descriptor instead.
+func (*GetSnapshotChunkRequest) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *GetSnapshotChunkRequest) GetHeight() uint64 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+func (x *GetSnapshotChunkRequest) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+type GetSnapshotChunkResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Chunk         []byte                 `protobuf:"bytes,1,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	Path          []byte                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"` // hashes from the leaf up, 32 bytes each
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSnapshotChunkResponse) Reset() {
+	*x = GetSnapshotChunkResponse{}
+	mi := &file_waybill_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSnapshotChunkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSnapshotChunkResponse) ProtoMessage() {}
+
+func (x *GetSnapshotChunkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSnapshotChunkResponse.ProtoReflect.Descriptor instead.
+func (*GetSnapshotChunkResponse) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *GetSnapshotChunkResponse) GetChunk() []byte {
+	if x != nil {
+		return x.Chunk
+	}
+	return nil
+}
+
+func (x *GetSnapshotChunkResponse) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+type GetHeadersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Height        uint64                 `protobuf:"varint,1,opt,name=height,proto3" json:"height,omitempty"` // of the first one
+	Count         uint32                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`   // at most 1024, and as many as some megabytes hold
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHeadersRequest) Reset() {
+	*x = GetHeadersRequest{}
+	mi := &file_waybill_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHeadersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHeadersRequest) ProtoMessage() {}
+
+func (x *GetHeadersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHeadersRequest.ProtoReflect.Descriptor instead.
+func (*GetHeadersRequest) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *GetHeadersRequest) GetHeight() uint64 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+func (x *GetHeadersRequest) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+type GetHeadersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Headers       []*EngineHeader        `protobuf:"bytes,1,rep,name=headers,proto3" json:"headers,omitempty"` // by falling height
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHeadersResponse) Reset() {
+	*x = GetHeadersResponse{}
+	mi := &file_waybill_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHeadersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHeadersResponse) ProtoMessage() {}
+
+func (x *GetHeadersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHeadersResponse.ProtoReflect.Descriptor instead.
+func (*GetHeadersResponse) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *GetHeadersResponse) GetHeaders() []*EngineHeader {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+// EngineHeader is in the encoding of CometBFT.
+type EngineHeader struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SignedHeader  []byte                 `protobuf:"bytes,1,opt,name=signed_header,json=signedHeader,proto3" json:"signed_header,omitempty"` // tendermint.types.SignedHeader
+	Validators    []byte                 `protobuf:"bytes,2,opt,name=validators,proto3" json:"validators,omitempty"`                         // tendermint.types.ValidatorSet; empty when it is that of the one before in this answer
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EngineHeader) Reset() {
+	*x = EngineHeader{}
+	mi := &file_waybill_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EngineHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EngineHeader) ProtoMessage() {}
+
+func (x *EngineHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EngineHeader.ProtoReflect.Descriptor instead.
+func (*EngineHeader) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *EngineHeader) GetSignedHeader() []byte {
+	if x != nil {
+		return x.SignedHeader
+	}
+	return nil
+}
+
+func (x *EngineHeader) GetValidators() []byte {
+	if x != nil {
+		return x.Validators
+	}
+	return nil
+}
+
 var File_waybill_proto protoreflect.FileDescriptor
 
 const file_waybill_proto_rawDesc = "" +
@@ -4997,7 +5391,30 @@ const file_waybill_proto_rawDesc = "" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
 	"\x05draws\x18\x02 \x01(\bR\x05draws\"$\n" +
 	"\x0eExportResponse\x12\x12\n" +
-	"\x04file\x18\x01 \x01(\fR\x04file*{\n" +
+	"\x04file\x18\x01 \x01(\fR\x04file\"\x15\n" +
+	"\x13GetSnapshotsRequest\"J\n" +
+	"\x14GetSnapshotsResponse\x122\n" +
+	"\tsnapshots\x18\x01 \x03(\v2\x14.waybill.v1.SnapshotR\tsnapshots\"L\n" +
+	"\bSnapshot\x12\x16\n" +
+	"\x06height\x18\x01 \x01(\x04R\x06height\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x12\n" +
+	"\x04root\x18\x03 \x01(\fR\x04root\"G\n" +
+	"\x17GetSnapshotChunkRequest\x12\x16\n" +
+	"\x06height\x18\x01 \x01(\x04R\x06height\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\"D\n" +
+	"\x18GetSnapshotChunkResponse\x12\x14\n" +
+	"\x05chunk\x18\x01 \x01(\fR\x05chunk\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\fR\x04path\"A\n" +
+	"\x11GetHeadersRequest\x12\x16\n" +
+	"\x06height\x18\x01 \x01(\x04R\x06height\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\"H\n" +
+	"\x12GetHeadersResponse\x122\n" +
+	"\aheaders\x18\x01 \x03(\v2\x18.waybill.v1.EngineHeaderR\aheaders\"S\n" +
+	"\fEngineHeader\x12#\n" +
+	"\rsigned_header\x18\x01 \x01(\fR\fsignedHeader\x12\x1e\n" +
+	"\n" +
+	"validators\x18\x02 \x01(\fR\n" +
+	"validators*{\n" +
 	"\bAckState\x12\x15\n" +
 	"\x11ACK_STATE_UNKNOWN\x10\x00\x12\x14\n" +
 	"\x10ACK_STATE_POOLED\x10\x01\x12\x14\n" +
@@ -5012,8 +5429,7 @@ const file_waybill_proto_rawDesc = "" +
 	"\aCounter\x12\x1a.waybill.v1.CounterRequest\x1a\x1b.waybill.v1.CounterResponse\x12?\n" +
 	"\x06GetAck\x12\x19.waybill.v1.GetAckRequest\x1a\x1a.waybill.v1.GetAckResponse\x12H\n" +
 	"\tGetCredit\x12\x1c.waybill.v1.GetCreditRequest\x1a\x1d.waybill.v1.GetCreditResponse\x12@\n" +
-	"\x06Cosign\x12\x19.waybill.v1.CosignRequest\x1a\x17.waybill.v1.CosignOffer(\x010\x012\xf3\n" +
-	"\n" +
+	"\x06Cosign\x12\x19.waybill.v1.CosignRequest\x1a\x17.waybill.v1.CosignOffer(\x010\x012\x81\r\n" +
 	"\rLedgerService\x12E\n" +
 	"\bSubmitTx\x12\x1b.waybill.v1.SubmitTxRequest\x1a\x1c.waybill.v1.SubmitTxResponse\x12M\n" +
 	"\tGetStatus\x12\x1c.waybill.v1.GetStatusRequest\x1a\x1d.waybill.v1.GetStatusResponse\"\x03\x90\x02\x01\x12P\n" +
@@ -5032,7 +5448,11 @@ const file_waybill_proto_rawDesc = "" +
 	"\tExportAck\x12\x1c.waybill.v1.ExportAckRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01\x12P\n" +
 	"\fExportRollup\x12\x1f.waybill.v1.ExportRollupRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01\x12X\n" +
 	"\x10ExportSettlement\x12#.waybill.v1.ExportSettlementRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01\x12N\n" +
-	"\vExportTerms\x12\x1e.waybill.v1.ExportTermsRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01\x12G\n" +
+	"\vExportTerms\x12\x1e.waybill.v1.ExportTermsRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01\x12V\n" +
+	"\fGetSnapshots\x12\x1f.waybill.v1.GetSnapshotsRequest\x1a .waybill.v1.GetSnapshotsResponse\"\x03\x90\x02\x01\x12b\n" +
+	"\x10GetSnapshotChunk\x12#.waybill.v1.GetSnapshotChunkRequest\x1a$.waybill.v1.GetSnapshotChunkResponse\"\x03\x90\x02\x01\x12P\n" +
+	"\n" +
+	"GetHeaders\x12\x1d.waybill.v1.GetHeadersRequest\x1a\x1e.waybill.v1.GetHeadersResponse\"\x03\x90\x02\x01\x12G\n" +
 	"\tGetEvents\x12\x19.waybill.v1.EventsRequest\x1a\x1a.waybill.v1.EventsResponse\"\x03\x90\x02\x01\x12G\n" +
 	"\fFollowEvents\x12\x19.waybill.v1.EventsRequest\x1a\x1a.waybill.v1.EventsResponse0\x01B-Z+github.com/waybill-network/waybill/node/apib\x06proto3"
 
@@ -5049,68 +5469,76 @@ func file_waybill_proto_rawDescGZIP() []byte {
 }
 
 var file_waybill_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_waybill_proto_goTypes = []any{
-	(AckState)(0),                   // 0: waybill.v1.AckState
-	(*CosignOffer)(nil),             // 1: waybill.v1.CosignOffer
-	(*StatementRange)(nil),          // 2: waybill.v1.StatementRange
-	(*CosignRequest)(nil),           // 3: waybill.v1.CosignRequest
-	(*CosignRefusal)(nil),           // 4: waybill.v1.CosignRefusal
-	(*SubmitAcksRequest)(nil),       // 5: waybill.v1.SubmitAcksRequest
-	(*SubmitAcksResponse)(nil),      // 6: waybill.v1.SubmitAcksResponse
-	(*Credit)(nil),                  // 7: waybill.v1.Credit
-	(*GetCreditRequest)(nil),        // 8: waybill.v1.GetCreditRequest
-	(*GetCreditResponse)(nil),       // 9: waybill.v1.GetCreditResponse
-	(*Ack)(nil),                     // 10: waybill.v1.Ack
-	(*SubmitAckRequest)(nil),        // 11: waybill.v1.SubmitAckRequest
-	(*SubmitAckResponse)(nil),       // 12: waybill.v1.SubmitAckResponse
-	(*AckRefusal)(nil),              // 13: waybill.v1.AckRefusal
-	(*FollowEpochsRequest)(nil),     // 14: waybill.v1.FollowEpochsRequest
-	(*EpochInfo)(nil),               // 15: waybill.v1.EpochInfo
-	(*CounterRequest)(nil),          // 16: waybill.v1.CounterRequest
-	(*CounterResponse)(nil),         // 17: waybill.v1.CounterResponse
-	(*GetAckRequest)(nil),           // 18: waybill.v1.GetAckRequest
-	(*GetAckResponse)(nil),          // 19: waybill.v1.GetAckResponse
-	(*EventsRequest)(nil),           // 20: waybill.v1.EventsRequest
-	(*EventsResponse)(nil),          // 21: waybill.v1.EventsResponse
-	(*EventsGone)(nil),              // 22: waybill.v1.EventsGone
-	(*Event)(nil),                   // 23: waybill.v1.Event
-	(*SubmitTxRequest)(nil),         // 24: waybill.v1.SubmitTxRequest
-	(*SubmitTxResponse)(nil),        // 25: waybill.v1.SubmitTxResponse
-	(*TxRefusal)(nil),               // 26: waybill.v1.TxRefusal
-	(*GetStatusRequest)(nil),        // 27: waybill.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),       // 28: waybill.v1.GetStatusResponse
-	(*Money)(nil),                   // 29: waybill.v1.Money
-	(*GetAccountRequest)(nil),       // 30: waybill.v1.GetAccountRequest
-	(*GetAccountResponse)(nil),      // 31: waybill.v1.GetAccountResponse
-	(*GetClientsRequest)(nil),       // 32: waybill.v1.GetClientsRequest
-	(*Client)(nil),                  // 33: waybill.v1.Client
-	(*GetClientsResponse)(nil),      // 34: waybill.v1.GetClientsResponse
-	(*GetServicesRequest)(nil),      // 35: waybill.v1.GetServicesRequest
-	(*Service)(nil),                 // 36: waybill.v1.Service
-	(*GetServicesResponse)(nil),     // 37: waybill.v1.GetServicesResponse
-	(*GetNodesRequest)(nil),         // 38: waybill.v1.GetNodesRequest
-	(*Node)(nil),                    // 39: waybill.v1.Node
-	(*GetNodesResponse)(nil),        // 40: waybill.v1.GetNodesResponse
-	(*GetRecordRequest)(nil),        // 41: waybill.v1.GetRecordRequest
-	(*GetRecordResponse)(nil),       // 42: waybill.v1.GetRecordResponse
-	(*GetSettlementRequest)(nil),    // 43: waybill.v1.GetSettlementRequest
-	(*SettlementRow)(nil),           // 44: waybill.v1.SettlementRow
-	(*SettlementPayer)(nil),         // 45: waybill.v1.SettlementPayer
-	(*SettlementDuty)(nil),          // 46: waybill.v1.SettlementDuty
-	(*GetSettlementResponse)(nil),   // 47: waybill.v1.GetSettlementResponse
-	(*GetChargesRequest)(nil),       // 48: waybill.v1.GetChargesRequest
-	(*GetChargesResponse)(nil),      // 49: waybill.v1.GetChargesResponse
-	(*ListOwnRollupsRequest)(nil),   // 50: waybill.v1.ListOwnRollupsRequest
-	(*ListOwnRollupsResponse)(nil),  // 51: waybill.v1.ListOwnRollupsResponse
-	(*ListRollupsRequest)(nil),      // 52: waybill.v1.ListRollupsRequest
-	(*Rollup)(nil),                  // 53: waybill.v1.Rollup
-	(*ListRollupsResponse)(nil),     // 54: waybill.v1.ListRollupsResponse
-	(*ExportAckRequest)(nil),        // 55: waybill.v1.ExportAckRequest
-	(*ExportRollupRequest)(nil),     // 56: waybill.v1.ExportRollupRequest
-	(*ExportSettlementRequest)(nil), // 57: waybill.v1.ExportSettlementRequest
-	(*ExportTermsRequest)(nil),      // 58: waybill.v1.ExportTermsRequest
-	(*ExportResponse)(nil),          // 59: waybill.v1.ExportResponse
+	(AckState)(0),                    // 0: waybill.v1.AckState
+	(*CosignOffer)(nil),              // 1: waybill.v1.CosignOffer
+	(*StatementRange)(nil),           // 2: waybill.v1.StatementRange
+	(*CosignRequest)(nil),            // 3: waybill.v1.CosignRequest
+	(*CosignRefusal)(nil),            // 4: waybill.v1.CosignRefusal
+	(*SubmitAcksRequest)(nil),        // 5: waybill.v1.SubmitAcksRequest
+	(*SubmitAcksResponse)(nil),       // 6: waybill.v1.SubmitAcksResponse
+	(*Credit)(nil),                   // 7: waybill.v1.Credit
+	(*GetCreditRequest)(nil),         // 8: waybill.v1.GetCreditRequest
+	(*GetCreditResponse)(nil),        // 9: waybill.v1.GetCreditResponse
+	(*Ack)(nil),                      // 10: waybill.v1.Ack
+	(*SubmitAckRequest)(nil),         // 11: waybill.v1.SubmitAckRequest
+	(*SubmitAckResponse)(nil),        // 12: waybill.v1.SubmitAckResponse
+	(*AckRefusal)(nil),               // 13: waybill.v1.AckRefusal
+	(*FollowEpochsRequest)(nil),      // 14: waybill.v1.FollowEpochsRequest
+	(*EpochInfo)(nil),                // 15: waybill.v1.EpochInfo
+	(*CounterRequest)(nil),           // 16: waybill.v1.CounterRequest
+	(*CounterResponse)(nil),          // 17: waybill.v1.CounterResponse
+	(*GetAckRequest)(nil),            // 18: waybill.v1.GetAckRequest
+	(*GetAckResponse)(nil),           // 19: waybill.v1.GetAckResponse
+	(*EventsRequest)(nil),            // 20: waybill.v1.EventsRequest
+	(*EventsResponse)(nil),           // 21: waybill.v1.EventsResponse
+	(*EventsGone)(nil),               // 22: waybill.v1.EventsGone
+	(*Event)(nil),                    // 23: waybill.v1.Event
+	(*SubmitTxRequest)(nil),          // 24: waybill.v1.SubmitTxRequest
+	(*SubmitTxResponse)(nil),         // 25: waybill.v1.SubmitTxResponse
+	(*TxRefusal)(nil),                // 26: waybill.v1.TxRefusal
+	(*GetStatusRequest)(nil),         // 27: waybill.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 28: waybill.v1.GetStatusResponse
+	(*Money)(nil),                    // 29: waybill.v1.Money
+	(*GetAccountRequest)(nil),        // 30: waybill.v1.GetAccountRequest
+	(*GetAccountResponse)(nil),       // 31: waybill.v1.GetAccountResponse
+	(*GetClientsRequest)(nil),        // 32: waybill.v1.GetClientsRequest
+	(*Client)(nil),                   // 33: waybill.v1.Client
+	(*GetClientsResponse)(nil),       // 34: waybill.v1.GetClientsResponse
+	(*GetServicesRequest)(nil),       // 35: waybill.v1.GetServicesRequest
+	(*Service)(nil),                  // 36: waybill.v1.Service
+	(*GetServicesResponse)(nil),      // 37: waybill.v1.GetServicesResponse
+	(*GetNodesRequest)(nil),          // 38: waybill.v1.GetNodesRequest
+	(*Node)(nil),                     // 39: waybill.v1.Node
+	(*GetNodesResponse)(nil),         // 40: waybill.v1.GetNodesResponse
+	(*GetRecordRequest)(nil),         // 41: waybill.v1.GetRecordRequest
+	(*GetRecordResponse)(nil),        // 42: waybill.v1.GetRecordResponse
+	(*GetSettlementRequest)(nil),     // 43: waybill.v1.GetSettlementRequest
+	(*SettlementRow)(nil),            // 44: waybill.v1.SettlementRow
+	(*SettlementPayer)(nil),          // 45: waybill.v1.SettlementPayer
+	(*SettlementDuty)(nil),           // 46: waybill.v1.SettlementDuty
+	(*GetSettlementResponse)(nil),    // 47: waybill.v1.GetSettlementResponse
+	(*GetChargesRequest)(nil),        // 48: waybill.v1.GetChargesRequest
+	(*GetChargesResponse)(nil),       // 49: waybill.v1.GetChargesResponse
+	(*ListOwnRollupsRequest)(nil),    // 50: waybill.v1.ListOwnRollupsRequest
+	(*ListOwnRollupsResponse)(nil),   // 51: waybill.v1.ListOwnRollupsResponse
+	(*ListRollupsRequest)(nil),       // 52: waybill.v1.ListRollupsRequest
+	(*Rollup)(nil),                   // 53: waybill.v1.Rollup
+	(*ListRollupsResponse)(nil),      // 54: waybill.v1.ListRollupsResponse
+	(*ExportAckRequest)(nil),         // 55: waybill.v1.ExportAckRequest
+	(*ExportRollupRequest)(nil),      // 56: waybill.v1.ExportRollupRequest
+	(*ExportSettlementRequest)(nil),  // 57: waybill.v1.ExportSettlementRequest
+	(*ExportTermsRequest)(nil),       // 58: waybill.v1.ExportTermsRequest
+	(*ExportResponse)(nil),           // 59: waybill.v1.ExportResponse
+	(*GetSnapshotsRequest)(nil),      // 60: waybill.v1.GetSnapshotsRequest
+	(*GetSnapshotsResponse)(nil),     // 61: waybill.v1.GetSnapshotsResponse
+	(*Snapshot)(nil),                 // 62: waybill.v1.Snapshot
+	(*GetSnapshotChunkRequest)(nil),  // 63: waybill.v1.GetSnapshotChunkRequest
+	(*GetSnapshotChunkResponse)(nil), // 64: waybill.v1.GetSnapshotChunkResponse
+	(*GetHeadersRequest)(nil),        // 65: waybill.v1.GetHeadersRequest
+	(*GetHeadersResponse)(nil),       // 66: waybill.v1.GetHeadersResponse
+	(*EngineHeader)(nil),             // 67: waybill.v1.EngineHeader
 }
 var file_waybill_proto_depIdxs = []int32{
 	2,  // 0: waybill.v1.CosignOffer.ranges:type_name -> waybill.v1.StatementRange
@@ -5131,59 +5559,67 @@ var file_waybill_proto_depIdxs = []int32{
 	44, // 15: waybill.v1.GetChargesResponse.rows:type_name -> waybill.v1.SettlementRow
 	53, // 16: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
 	53, // 17: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	5,  // 18: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
-	11, // 19: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
-	14, // 20: waybill.v1.IngestService.FollowEpochs:input_type -> waybill.v1.FollowEpochsRequest
-	16, // 21: waybill.v1.IngestService.Counter:input_type -> waybill.v1.CounterRequest
-	18, // 22: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
-	8,  // 23: waybill.v1.IngestService.GetCredit:input_type -> waybill.v1.GetCreditRequest
-	3,  // 24: waybill.v1.IngestService.Cosign:input_type -> waybill.v1.CosignRequest
-	24, // 25: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
-	27, // 26: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
-	30, // 27: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
-	32, // 28: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
-	35, // 29: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
-	38, // 30: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
-	41, // 31: waybill.v1.LedgerService.GetRecord:input_type -> waybill.v1.GetRecordRequest
-	48, // 32: waybill.v1.LedgerService.GetCharges:input_type -> waybill.v1.GetChargesRequest
-	43, // 33: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
-	50, // 34: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
-	52, // 35: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
-	55, // 36: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
-	56, // 37: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
-	57, // 38: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
-	58, // 39: waybill.v1.LedgerService.ExportTerms:input_type -> waybill.v1.ExportTermsRequest
-	20, // 40: waybill.v1.LedgerService.GetEvents:input_type -> waybill.v1.EventsRequest
-	20, // 41: waybill.v1.LedgerService.FollowEvents:input_type -> waybill.v1.EventsRequest
-	6,  // 42: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
-	12, // 43: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
-	15, // 44: waybill.v1.IngestService.FollowEpochs:output_type -> waybill.v1.EpochInfo
-	17, // 45: waybill.v1.IngestService.Counter:output_type -> waybill.v1.CounterResponse
-	19, // 46: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
-	9,  // 47: waybill.v1.IngestService.GetCredit:output_type -> waybill.v1.GetCreditResponse
-	1,  // 48: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
-	25, // 49: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
-	28, // 50: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
-	31, // 51: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
-	34, // 52: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
-	37, // 53: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
-	40, // 54: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
-	42, // 55: waybill.v1.LedgerService.GetRecord:output_type -> waybill.v1.GetRecordResponse
-	49, // 56: waybill.v1.LedgerService.GetCharges:output_type -> waybill.v1.GetChargesResponse
-	47, // 57: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
-	51, // 58: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
-	54, // 59: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
-	59, // 60: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
-	59, // 61: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
-	59, // 62: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
-	59, // 63: waybill.v1.LedgerService.ExportTerms:output_type -> waybill.v1.ExportResponse
-	21, // 64: waybill.v1.LedgerService.GetEvents:output_type -> waybill.v1.EventsResponse
-	21, // 65: waybill.v1.LedgerService.FollowEvents:output_type -> waybill.v1.EventsResponse
-	42, // [42:66] is the sub-list for method output_type
-	18, // [18:42] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	62, // 18: waybill.v1.GetSnapshotsResponse.snapshots:type_name -> waybill.v1.Snapshot
+	67, // 19: waybill.v1.GetHeadersResponse.headers:type_name -> waybill.v1.EngineHeader
+	5,  // 20: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
+	11, // 21: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
+	14, // 22: waybill.v1.IngestService.FollowEpochs:input_type -> waybill.v1.FollowEpochsRequest
+	16, // 23: waybill.v1.IngestService.Counter:input_type -> waybill.v1.CounterRequest
+	18, // 24: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
+	8,  // 25: waybill.v1.IngestService.GetCredit:input_type -> waybill.v1.GetCreditRequest
+	3,  // 26: waybill.v1.IngestService.Cosign:input_type -> waybill.v1.CosignRequest
+	24, // 27: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
+	27, // 28: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
+	30, // 29: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
+	32, // 30: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
+	35, // 31: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
+	38, // 32: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
+	41, // 33: waybill.v1.LedgerService.GetRecord:input_type -> waybill.v1.GetRecordRequest
+	48, // 34: waybill.v1.LedgerService.GetCharges:input_type -> waybill.v1.GetChargesRequest
+	43, // 35: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
+	50, // 36: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
+	52, // 37: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
+	55, // 38: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
+	56, // 39: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
+	57, // 40: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
+	58, // 41: waybill.v1.LedgerService.ExportTerms:input_type -> waybill.v1.ExportTermsRequest
+	60, // 42: waybill.v1.LedgerService.GetSnapshots:input_type -> waybill.v1.GetSnapshotsRequest
+	63, // 43: waybill.v1.LedgerService.GetSnapshotChunk:input_type -> waybill.v1.GetSnapshotChunkRequest
+	65, // 44: waybill.v1.LedgerService.GetHeaders:input_type -> waybill.v1.GetHeadersRequest
+	20, // 45: waybill.v1.LedgerService.GetEvents:input_type -> waybill.v1.EventsRequest
+	20, // 46: waybill.v1.LedgerService.FollowEvents:input_type -> waybill.v1.EventsRequest
+	6,  // 47: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
+	12, // 48: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
+	15, // 49: waybill.v1.IngestService.FollowEpochs:output_type -> waybill.v1.EpochInfo
+	17, // 50: waybill.v1.IngestService.Counter:output_type -> waybill.v1.CounterResponse
+	19, // 51: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
+	9,  // 52: waybill.v1.IngestService.GetCredit:output_type -> waybill.v1.GetCreditResponse
+	1,  // 53: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
+	25, // 54: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
+	28, // 55: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
+	31, // 56: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
+	34, // 57: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
+	37, // 58: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
+	40, // 59: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
+	42, // 60: waybill.v1.LedgerService.GetRecord:output_type -> waybill.v1.GetRecordResponse
+	49, // 61: waybill.v1.LedgerService.GetCharges:output_type -> waybill.v1.GetChargesResponse
+	47, // 62: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
+	51, // 63: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
+	54, // 64: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
+	59, // 65: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
+	59, // 66: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
+	59, // 67: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
+	59, // 68: waybill.v1.LedgerService.ExportTerms:output_type -> waybill.v1.ExportResponse
+	61, // 69: waybill.v1.LedgerService.GetSnapshots:output_type -> waybill.v1.GetSnapshotsResponse
+	64, // 70: waybill.v1.LedgerService.GetSnapshotChunk:output_type -> waybill.v1.GetSnapshotChunkResponse
+	66, // 71: waybill.v1.LedgerService.GetHeaders:output_type -> waybill.v1.GetHeadersResponse
+	21, // 72: waybill.v1.LedgerService.GetEvents:output_type -> waybill.v1.EventsResponse
+	21, // 73: waybill.v1.LedgerService.FollowEvents:output_type -> waybill.v1.EventsResponse
+	47, // [47:74] is the sub-list for method output_type
+	20, // [20:47] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_waybill_proto_init() }
@@ -5207,7 +5643,7 @@ func file_waybill_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waybill_proto_rawDesc), len(file_waybill_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   59,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -22,9 +22,11 @@ import (
 // network is a committee with all its keys, which follow from its name.
 type network struct {
 	observers []string // ids that all let in
-	genesis   *ledger.Genesis
-	treasury  ed25519.PrivateKey
-	members   []member
+
+	keepBlocks time.Duration
+	genesis    *ledger.Genesis
+	treasury   ed25519.PrivateKey
+	members    []member
 }
 
 type member struct {
@@ -101,7 +103,7 @@ func (n *network) config(i int, dir string, s *store.Store) Config {
 		TransportKey: m.transport,
 		Keys:         m.keys(), Listen: m.address, Timeouts: LAN, Store: s,
 		Snapshots: filepath.Join(dir, "snapshots"),
-		Observers: n.observers, Logger: slog.New(slog.DiscardHandler),
+		Observers: n.observers, KeepBlocks: n.keepBlocks, Logger: slog.New(slog.DiscardHandler),
 	}
 	for j, other := range n.members {
 		if j != i {

@@ -117,11 +117,15 @@ func (p *parts) react(
 
 	executor := state.NewBlockExecutor(p.states, log.With("module", "state"), p.app.Consensus(),
 		p.mempool, p.evidence, p.blocks)
-	p.blocksync = blocksync.NewReactor(fetch, false, p.state.Copy(), executor, p.blocks, self, 0,
-		blocksync.NopMetrics())
+	var joined int64 // the state is that of a snapshot, and no block behind it is here yet
+	if p.blocks.Height() == 0 {
+		joined = p.state.LastBlockHeight
+	}
+	p.blocksync = blocksync.NewReactor(fetch, false, p.state.Copy(), executor, p.blocks, self,
+		joined, blocksync.NopMetrics())
 
 	core := consensus.NewState(ec.Consensus, p.state.Copy(), executor, p.blocks, p.mempool,
-		p.evidence)
+		p.evidence, consensus.OfflineStateSyncHeight(joined))
 	core.SetLogger(log.With("module", "consensus"))
 	core.SetPrivValidator(validator)
 	p.consensus = consensus.NewReactor(core, fetch)

@@ -21,6 +21,9 @@ type retention struct {
 	evidence types.EvidenceParams
 	blocks   blocks // nil while the engine is built
 	next     int64  // nothing below may be kept any more
+	// joining returns the block behind which nodes may still begin, 0 for none: they need what is kept
+	// for that block, and all blocks behind it; may be nil
+	joining func() int64
 }
 
 // retainSteps is how many more blocks may go at a commit, which waits for it.
@@ -30,6 +33,14 @@ const retainSteps = 100
 func (r *retention) height(committed int64, now time.Time) int64 {
 	if r.keep == 0 || r.blocks == nil {
 		return 0
+	}
+	if r.joining != nil {
+		if from := r.joining(); from > 0 && from < committed {
+			committed = from
+			if meta := r.blocks.LoadBlockMeta(from); meta != nil {
+				now = meta.Header.Time
+			}
+		}
 	}
 	base := r.blocks.Base()
 	cutoff := now.Add(-max(r.keep, r.evidence.MaxAgeDuration))

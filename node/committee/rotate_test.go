@@ -25,12 +25,15 @@ import (
 
 // newRotating is newNetwork with a committee that rotates. Nodes have stake enough to be drawn.
 func newRotating(t testing.TB, name string, n int, seats uint16, epochSeconds uint32,
-	addresses []string, start time.Time) *network {
+	addresses []string, start time.Time, adjust ...func(*ledger.Rotation)) *network {
 	t.Helper()
 	net := newNetwork(t, name, n, epochSeconds, 1, addresses, start)
 	net.genesis.Params.Rotation = &ledger.Rotation{Seats: seats, TermEpochs: 4, MinStake: 1_000_000,
 		StakeCap: 1 << 40, JailWithhold: 2, SlashWithhold: 100, JailAbsent: 1, EvidenceEpochs: 168,
 		EvidenceSeconds: 24 * 60 * 60, EvidenceBlocks: 50_000, Reward: 5_000}
+	for _, f := range adjust {
+		f(net.genesis.Params.Rotation)
+	}
 	for i := range net.genesis.Members {
 		net.genesis.Members[i].Stake = 50_000_000
 	}
@@ -245,6 +248,11 @@ func agree(t *testing.T, n *network, nodes []*running, terms uint32) {
 	}
 }
 
+// other returns a node that has a snapshot.
+func other(nodes []*running) int {
+	return slices.IndexFunc(nodes, func(r *running) bool { return len(r.Snapshots()) > 0 })
+}
+
 // oneSnapshot demands that committees signed snapshots, and that all nodes have the same.
 func oneSnapshot(t *testing.T, nodes []*running) {
 	t.Helper()
@@ -282,7 +290,7 @@ func oneSnapshot(t *testing.T, nodes []*running) {
 // TestRotate runs six nodes that share sixteen seats through a hand-over, or as many as
 // WAYBILL_ROTATE_TERMS says. A member stops when a hand-over is certified, and loses its seats to
 // others. In the block in which it does another one stops, and both come back from their disks
-// while the next committee begins to vote.
+// while the next committee begins to vote. A newcomer joins from a snapshot at last.
 func TestRotate(t *testing.T) {
 	terms := uint32(1)
 	if s := os.Getenv("WAYBILL_ROTATE_TERMS"); s != "" {
@@ -292,10 +300,12 @@ func TestRotate(t *testing.T) {
 		}
 		terms = uint32(n)
 	}
-	net := newRotating(t, "rotate", 6, 16, 5, freeAddresses(t, 6), time.Now().UTC())
+	addresses := freeAddresses(t, 7)
+	net := newRotating(t, "rotate", 6, 16, 5, addresses, time.Now().UTC())
+	newcomer := net.stranger(addresses[6])
 	var nodes []*running
 	var dirs []string
-	for i := range net.members {
+	for i := range 6 {
 		dirs = append(dirs, t.TempDir())
 		nodes = append(nodes, net.dutiful(t, i, dirs[i]))
 	}
@@ -333,6 +343,14 @@ func TestRotate(t *testing.T) {
 	}
 	agree(t, net, nodes, terms)
 	oneSnapshot(t, nodes)
+	dir, from := t.TempDir(), nodes[0]
+	if len(from.Snapshots()) == 0 { // it may have been the one that stopped
+		from = nodes[other(nodes)]
+	}
+	block := net.join(t, dir, from, false)
+	joined := net.start(t, newcomer, dir)
+	headersBelow(t, joined, nodes[0], block, block)
+	followed(t, joined, nodes[0], block)
 
 	took := 0
 	for _, e := range events.Take().Events {

@@ -12,6 +12,7 @@ import (
 	"github.com/cometbft/cometbft/types"
 
 	"github.com/waybill-network/waybill/node/snapshots"
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/rotation"
 	"github.com/waybill-network/waybill/rollup/snapshot"
@@ -96,11 +97,13 @@ func (a *app) resumeSnapshots(view *ledger.View) {
 	}
 }
 
-// appendValidators appends consensus key (32) ‖ power u64 ‖ priority i64 of each, by key.
+// appendValidators appends the key of who proposes first (32) and of each, by key, consensus key
+// (32) ‖ power u64 ‖ priority i64.
 func appendValidators(dst []byte, set *types.ValidatorSet) []byte {
 	list := slices.SortedFunc(slices.Values(set.Validators), func(a, b *types.Validator) int {
 		return bytes.Compare(a.PubKey.Bytes(), b.PubKey.Bytes())
 	})
+	dst = append(dst, set.GetProposer().PubKey.Bytes()...)
 	for _, v := range list {
 		dst = append(dst, v.PubKey.Bytes()...)
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(v.VotingPower))
@@ -111,28 +114,64 @@ func appendValidators(dst []byte, set *types.ValidatorSet) []byte {
 
 // parseValidators returns the validators, with their priorities as they were.
 func parseValidators(b []byte) (*types.ValidatorSet, error) {
-	if len(b) == 0 || len(b)%validatorSize != 0 {
+	if len(b) <= 32 || (len(b)-32)%validatorSize != 0 {
 		return nil, fmt.Errorf("%w: %d bytes", errValidators, len(b))
 	}
-	set := new(types.ValidatorSet)
+	if n := (len(b) - 32) / validatorSize; n > rotation.MaxSeats {
+		return nil, fmt.Errorf("%w: %d of them", errValidators, n)
+	}
+	set, proposer := new(types.ValidatorSet), b[:32]
 	var last []byte
-	for ; len(b) > 0; b = b[validatorSize:] {
+	var total uint64
+	for b = b[32:]; len(b) > 0; b = b[validatorSize:] {
 		key := bytes.Clone(b[:32])
 		power := binary.LittleEndian.Uint64(b[32:])
-		if bytes.Compare(last, key) >= 0 || power == 0 || power > uint64(types.MaxTotalVotingPower) {
+		if bytes.Compare(last, key) >= 0 || power == 0 || power > rotation.MaxSeats {
 			return nil, fmt.Errorf("%w: a power of %d, or out of order", errValidators, power)
 		}
-		last = key
+		last, total = key, total+power
 		v := types.NewValidator(cmted25519.PubKey(key), int64(power))
 		v.ProposerPriority = int64(binary.LittleEndian.Uint64(b[40:]))
 		set.Validators = append(set.Validators, v)
+		if bytes.Equal(key, proposer) {
+			set.Proposer = v
+		}
+	}
+	if set.Proposer == nil || total > rotation.MaxSeats {
+		return nil, fmt.Errorf("%w: %d seats, or a stranger proposes", errValidators, total)
 	}
 	// in the engine's order: by power, then by address
 	slices.SortFunc(set.Validators, func(a, b *types.Validator) int {
 		return cmp.Or(cmp.Compare(b.VotingPower, a.VotingPower), bytes.Compare(a.Address, b.Address))
 	})
-	if len(set.Validators) > rotation.MaxSeats {
-		return nil, fmt.Errorf("%w: %d of them", errValidators, len(set.Validators))
-	}
 	return set, set.ValidateBasic()
+}
+
+// joining returns the block of the last snapshot but one, from which a node that began to fetch it
+// may still join; of the last one when there is no other, and 0 without any.
+func (a *app) joining() int64 {
+	if a.snapshots == nil {
+		return 0
+	}
+	list := a.snapshots.Certified()
+	if len(list) == 0 {
+		return 0
+	}
+	return int64(list[min(1, len(list)-1)].Height)
+}
+
+// Snapshots returns those that this node keeps and a committee signed, the newest first.
+func (e *Engine) Snapshots() []ledger.Snapshot {
+	if e.app.snapshots == nil {
+		return nil
+	}
+	return e.app.snapshots.Certified()
+}
+
+// SnapshotChunk returns a chunk of one of them, with its path: snapshots.ErrUnknown.
+func (e *Engine) SnapshotChunk(height, index uint64) ([]byte, []rollup.Hash, error) {
+	if e.app.snapshots == nil {
+		return nil, nil, fmt.Errorf("%w: of block %d", snapshots.ErrUnknown, height)
+	}
+	return e.app.snapshots.Chunk(height, index)
 }

@@ -40,7 +40,8 @@ func Start(ctx context.Context, c Config) (_ *Engine, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("committee: genesis: %w", err)
 	}
-	e.app.retain = retention{keep: c.KeepBlocks, evidence: doc.ConsensusParams.Evidence}
+	e.app.retain = retention{keep: c.KeepBlocks, evidence: doc.ConsensusParams.Evidence,
+		joining: e.app.joining}
 	if c.evidence != nil {
 		e.app.retain.evidence = *c.evidence
 	}

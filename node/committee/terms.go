@@ -73,3 +73,6 @@ func updates(changes []ledger.Validator) (list []abci.ValidatorUpdate) {
 	}
 	return list
 }
+
+// engineKey is a consensus key as the engine has it.
+func engineKey(key ledger.Key) cmted25519.PubKey { return cmted25519.PubKey(key[:]) }

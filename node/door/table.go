@@ -54,6 +54,8 @@ func Ingest(maxSubmission int) Table {
 		read = Limit{Body: api.MaxMessageSize, Time: answer, Calls: 128, Places: 512}
 		// A file is up to 30 MiB, and stays in memory until it is read.
 		file = Limit{Body: 4 << 10, Time: time.Minute, Calls: 4, Places: 16}
+		// some megabytes, in memory until they are read
+		piece = Limit{Body: 4 << 10, Time: answer, Calls: 8, Places: 64}
 		// of tools, in memory for as long as they take
 		tool = Limit{Body: MaxTool, Time: answer, Calls: 16, Places: 128}
 	)
@@ -83,6 +85,9 @@ func Ingest(maxSubmission int) Table {
 		api.LedgerServiceExportRollupProcedure:     file,
 		api.LedgerServiceExportSettlementProcedure: file,
 		api.LedgerServiceExportTermsProcedure:      file,
+		api.LedgerServiceGetSnapshotsProcedure:     read,
+		api.LedgerServiceGetSnapshotChunkProcedure: piece,
+		api.LedgerServiceGetHeadersProcedure:       piece,
 
 		api.OpenAPIPath:                              tool,
 		"/grpc.health.v1.Health/":                    tool,

@@ -85,6 +85,7 @@ type Config struct {
 	Sessions *Sessions // those that the pipeline asks to co-sign; nil: it asks nobody
 	Chain    Chain
 	Witness  Witness
+	Joining  Joining // nil: nothing for nodes that join
 	Store    *store.Store
 	// VerifyingKey returns the encoded verifying key for a circuit's size in an epoch, which
 	// exports of rung 3 carry; nil when it is not here.

@@ -73,6 +73,7 @@ const (
 	keyKV          = 'k' // length of name u8, name, key → value
 	keyFence       = 'z' // → Fence, in JSON
 	keyQuiet       = 'y' // → nothing: the consensus key must not vote, see Quiet
+	keyRestoring   = 'j' // → nothing: records and views are half of a snapshot, see Restore
 )
 
 // Options say how to open a store. The zero value is a good one.
@@ -151,7 +152,8 @@ func Open(dir string, o Options) (*Store, error) {
 			errors.Join(diskFull(opening(err)), s.Err()))
 	}
 	s.db = db
-	if err := errors.Join(s.Err(), s.checkFormat(), s.checkPlace(o.Adopt)); err != nil {
+	if err := errors.Join(s.Err(), s.checkFormat(), s.checkPlace(o.Adopt),
+		s.dropHalf()); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil

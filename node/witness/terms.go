@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/rotation"
@@ -127,4 +128,15 @@ func (w *Witness) Snapshot(term uint32) (ledger.Snapshot, error) {
 	}
 	return ledger.Snapshot{Height: hop.SnapshotHeight, Bytes: hop.SnapshotBytes,
 		Root: hop.SnapshotRoot}, nil
+}
+
+// Write keeps hand-overs of blocks that a node will not execute: it joins behind them. before
+// returns the seats before a term; their marks, which draws show, are not known.
+func Write(s *store.Store, h *rotation.HandOvers, before func(term uint32) rotation.Seats) error {
+	batch := s.KV("witness").Batch()
+	for i := range h.Hops {
+		term := h.First + uint32(i)
+		batch.Set(epochKey('m', term), h.Hops[i].Append(before(term).Append(nil)))
+	}
+	return batch.Write(false)
 }
