@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep doors route browser site sdk matrix variants emulate peers circuits lies simulate rotate join prove solidity
+.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep signer doors route browser site sdk matrix variants emulate peers circuits lies simulate rotate join prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -121,10 +121,13 @@ outsider: build ## the independent verifier against files that this build export
 	OUTSIDER_LIES=$(CURDIR)/$(BIN)/lies $(GO) test -count=1 ./...
 
 crash: build ## a network of processes: killed under load (ROUNDS times, default 10), flooded, fed bad input
-	WAYBILL=$(CURDIR)/$(BIN)/waybill CRASH_ROUNDS=$(or $(ROUNDS),10) $(GO) test -count=1 -v -timeout 30m -skip '^(TestKeep|TestFullDisk)$$' ./internal/crash
+	WAYBILL=$(CURDIR)/$(BIN)/waybill CRASH_ROUNDS=$(or $(ROUNDS),10) $(GO) test -count=1 -v -timeout 30m -skip '^(TestKeep|TestFullDisk|TestSigner)$$' ./internal/crash
 
 keep: build ## homes that are backed up, restored, copied and moved under load, and a full disk (as root), with processes
 	WAYBILL=$(CURDIR)/$(BIN)/waybill REQUIRE_WAYBILL=1 $(GO) test -count=1 -v -timeout 10m -run '^(TestKeep|TestFullDisk)$$' ./internal/crash
+
+signer: build ## a member's keys in a signer process that is killed under load, with processes (20 s)
+	WAYBILL=$(CURDIR)/$(BIN)/waybill WAYBILL_REQUIRE=1 $(GO) test -count=1 -v -timeout 10m -run '^TestSigner$$' ./internal/crash
 
 doors: build ## attack x port against a real node: honest calls, memory; a table (QUICK=1 for the short form)
 	WAYBILL=$(CURDIR)/$(BIN)/waybill DOORS=$(if $(QUICK),quick,full) REQUIRE_DOORS=1 REQUIRE_WAYBILL=1 \

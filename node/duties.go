@@ -17,7 +17,7 @@ func (n *Node) startDuties(context.Context) error {
 	n.prober = health.NewProber(health.Config{Chain: n.chain, Self: n.index, Key: n.id.Transport,
 		Ask: n.members.Probe, Store: n.store, Logger: n.log})
 	n.tasks.Go(func() {
-		duty.Run(ctx, duty.Config{Chain: n.chain, Node: n.index, Keys: n.id.Keys(), Health: n.prober,
+		duty.Run(ctx, duty.Config{Chain: n.chain, Node: n.index, Keys: n.signer, Health: n.prober,
 			Able: n.engine.Able, Logger: n.log})
 	})
 	return nil

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -22,18 +23,20 @@ const (
 	ConsensusKeyFile = "consensus.json"
 )
 
+// SignerCardFile, in a home's key folder, has the public keys of a node whose consensus and BLS
+// keys a signer holds.
+const SignerCardFile = "signer.json"
+
 // Identity is what makes a node this node.
 type Identity struct {
 	Genesis   *ledger.Genesis
-	BLS       *bls.SecretKey
+	BLS       *bls.SecretKey // nil when a signer holds it
 	Transport ed25519.PrivateKey
-	Consensus ed25519.PrivateKey
+	Consensus ed25519.PrivateKey // nil when a signer holds it
 }
 
-// Keys signs what this node says with its duty and consensus keys.
-func (id *Identity) Keys() signer.Keys { return signer.NewLocal(id.BLS, id.Consensus) }
-
-// LoadIdentity reads the genesis file and the keystores that the settings name.
+// LoadIdentity reads the genesis file and the keystores that the settings name. With a signer that
+// is the one of the transport key.
 func LoadIdentity(c *config.Config, password []byte) (*Identity, error) {
 	file := c.Path(c.Node.Genesis)
 	b, err := os.ReadFile(file)
@@ -45,18 +48,30 @@ func LoadIdentity(c *config.Config, password []byte) (*Identity, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	dir := c.Path(c.Node.Keys)
-	if id.BLS, err = keys.LoadBLS(filepath.Join(dir, BLSKeyFile), password); err != nil {
-		return nil, err
-	}
 	if id.Transport, err = keys.LoadEd25519(filepath.Join(dir, TransportKeyFile),
 		password); err != nil {
 		return nil, err
 	}
+	if c.Signer.Address != "" {
+		return id, nil // what it holds is compared when it is reached
+	}
+	if id.BLS, err = keys.LoadBLS(filepath.Join(dir, BLSKeyFile), password); err != nil {
+		return nil, moved(dir, err)
+	}
 	if id.Consensus, err = keys.LoadEd25519(filepath.Join(dir, ConsensusKeyFile),
 		password); err != nil {
-		return nil, err
+		return nil, moved(dir, err)
 	}
-	return id, id.check()
+	return id, id.check(signer.NewLocal(id.BLS, id.Consensus))
+}
+
+// moved says of a key that is missing where it is, if that is known.
+func moved(dir string, err error) error {
+	card := filepath.Join(dir, SignerCardFile)
+	if _, e := os.Stat(card); e != nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fmt.Errorf("%w: a signer holds it, by %s, and signer.address is not set", err, card)
 }
 
 // ErrIdentity says that the keys in a home contradict the genesis file.
@@ -84,16 +99,16 @@ func (id *Identity) mostMembers() int {
 	return len(id.Genesis.Members)
 }
 
-func (id *Identity) check() error {
+func (id *Identity) check(k signer.Keys) error {
 	i, ok := id.member()
 	if !ok {
 		return nil
 	}
 	m := &id.Genesis.Members[i]
-	if m.ConsensusKey != ledger.KeyOf(id.Consensus) {
+	if m.ConsensusKey != k.Consensus() {
 		return fmt.Errorf("%w: member %d has another consensus key", ErrIdentity, i)
 	}
-	if m.BLSKey != ledger.BLSKey(id.BLS.PublicKey().Bytes()) {
+	if m.BLSKey != k.Duty() {
 		return fmt.Errorf("%w: member %d has another BLS key", ErrIdentity, i)
 	}
 	return nil

@@ -33,6 +33,8 @@ import (
 	"github.com/waybill-network/waybill/node/peer"
 	"github.com/waybill-network/waybill/node/serve"
 	"github.com/waybill-network/waybill/node/serve/credit"
+	"github.com/waybill-network/waybill/node/signer"
+	"github.com/waybill-network/waybill/node/signer/remote"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/telemetry"
 	"github.com/waybill-network/waybill/node/web"
@@ -74,6 +76,8 @@ type Node struct {
 	sessions *ingest.Sessions   // nil while the node asks nobody to co-sign
 	content  *deliverer         // nil while the node delivers no content
 	keys     *proofKeys
+	signer   signer.Keys      // of a member
+	remote   *remote.Client   // the same, in a process of its own; nil: it is not
 	prover   *proofWorker     // nil while the node makes no proofs
 	prober   *health.Prober   // nil unless the committee rotates
 	answerer *health.Answerer // nil for a node that is not registered
@@ -116,6 +120,7 @@ func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logg
 		do   func(context.Context) error
 	}{
 		{"store", n.openStore},
+		{"signer", n.openKeys},
 		{"committee", n.startCommittee},
 		{"peers", n.startPeers},
 		{"duties", n.startDuties},
@@ -206,8 +211,8 @@ func (n *Node) checkStanding() error {
 		return fmt.Errorf("%w on %s, to %s", store.ErrMoved, fence.At.UTC().Format(time.RFC3339),
 			fence.To)
 	}
-	if _, known := n.store.Since(); known {
-		return nil
+	if _, known := n.store.Since(); known || n.cfg.Signer.Address != "" {
+		return nil // a signer's record of votes is not lost with this store
 	}
 	if _, err := os.Stat(committee.SignStateFile(n.consensusHome())); !errors.Is(err,
 		fs.ErrNotExist) {
@@ -231,9 +236,12 @@ func (n *Node) startCommittee(ctx context.Context) error {
 		Keep:      history{n.store}.keep, Observers: n.cfg.Consensus.Observers, Logger: n.log,
 		Registerer: n.registry,
 	}
+	if n.remote != nil {
+		c.Votes = n.remote
+	}
 	self, member := n.id.member()
 	if member || n.id.rotates() {
-		c.Keys = n.id.Keys()
+		c.Keys = n.signer
 	}
 	for i, m := range n.id.Genesis.Members {
 		if n.id.rotates() {
@@ -298,7 +306,7 @@ func (n *Node) startPeers(context.Context) error {
 			return err
 		}
 		n.member = peer.NewMember(peer.MemberConfig{
-			Network: n.network, Keys: n.id.Keys(), Chain: n.chain, Store: n.store, Proofs: n.keys.in,
+			Network: n.network, Keys: n.signer, Chain: n.chain, Store: n.store, Proofs: n.keys.in,
 			Logger: n.log, Alarm: n.alarms.raise,
 			Accuse:  n.accuser.Accuse,
 			Workers: runtime.GOMAXPROCS(0), Concurrent: 2,

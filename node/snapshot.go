@@ -86,6 +86,7 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 	s.Recent = n.history.Recent(s.Taken, countersOf(view, &s.Pipeline, &s.Certify))
 	n.fillProving(&s.Proving, view.Epoch())
 	n.fillCommittee(&s, view, &engine)
+	n.fillSigner(&s.Signer)
 	s.JudgeMembers()
 	n.fillStore(&s)
 	return s

@@ -73,7 +73,8 @@ rewarded, exactly.
 	)
 	for id, commands := range map[string][]*cobra.Command{
 		"node": {newInit(), newGenesis(), newTestnet(), newStart(), newDevnet(), newKeys(),
-			newContent(), newBackup(), newRestore(), newMove(), newUpgrade(), newCeremony(), newNode()},
+			newContent(), newBackup(), newRestore(), newMove(), newSigner(), newUpgrade(),
+			newCeremony(), newNode()},
 		"use": {newStatus(), newTx(), newWallet(), newAck(), newGet(), newCompute(),
 			newReplay(), newEvents(), newExport(), newInvoice(), newComplain()},
 		"check": {newVerify(), newDoctor(), newBench(), newVersion()},

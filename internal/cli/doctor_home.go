@@ -13,6 +13,7 @@ import (
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/homes"
 	"github.com/waybill-network/waybill/node/keys"
+	"github.com/waybill-network/waybill/node/signer/remote"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"golang.org/x/sys/unix"
@@ -52,6 +53,9 @@ func checkKeys(c *config.Config, genesis *ledger.Genesis) []finding {
 	dir := c.Path(c.Node.Keys)
 	public := map[string]string{}
 	var findings []finding
+	if c.Signer.Address != "" {
+		return checkSigner(c, genesis)
+	}
 	for _, want := range []struct {
 		file string
 		kind keys.Kind
@@ -82,6 +86,42 @@ func checkKeys(c *config.Config, genesis *ledger.Genesis) []finding {
 				"move the owner's key somewhere safer: it spends what the node earns"})
 	}
 	return findings
+}
+
+// checkSigner looks at a home whose consensus and BLS keys a signer holds.
+func checkSigner(c *config.Config, genesis *ledger.Genesis) []finding {
+	dir := c.Path(c.Node.Keys)
+	info, err := keys.Inspect(filepath.Join(dir, node.TransportKeyFile))
+	if err != nil {
+		return []finding{failed("keys", err, "bring back the key from where you keep it")}
+	}
+	var findings []finding
+	for _, file := range []string{node.ConsensusKeyFile, node.BLSKeyFile} {
+		if file = filepath.Join(dir, file); exists(file) {
+			findings = append(findings, finding{"keys", "warn", file + " is here, and a signer is named",
+				"if the signer has the same key, take this one away: it can sign besides"})
+		}
+	}
+	card, err := remote.ReadCard(filepath.Join(dir, node.SignerCardFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		findings = append(findings, finding{"signer", "warn", "this node has not reached " +
+			c.Signer.Address + " yet, and has to at its first start", ""})
+	case err != nil:
+		findings = append(findings, failed("signer", err, ""))
+	default:
+		public := map[string]string{node.TransportKeyFile: info.PublicKey,
+			node.ConsensusKeyFile: card.ConsensusKey.String(), node.BLSKeyFile: card.DutyKey.String()}
+		findings = append(findings, keysMatch(dir, public, genesis))
+	}
+	l, err := remote.Knock(c.Signer.Address)
+	if err != nil {
+		return append(findings, failed("signer", err, "start it: waybill signer start; until then the "+
+			"node follows the chain and does not vote"))
+	}
+	l.Close()
+	return append(findings, finding{Check: "signer", Status: "ok",
+		Detail: "something listens at " + c.Signer.Address})
 }
 
 func keysMatch(dir string, public map[string]string, genesis *ledger.Genesis) finding {

@@ -43,6 +43,9 @@ func supervise(log *slog.Logger) *supervised {
 	return s
 }
 
+// notifyReady tells the service manager, if there is one, that a process works.
+func notifyReady() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) }
+
 // run speaks of a node that works until the context ends. A snapshot asks every room of the node:
 // when one of them hangs, so does this, and the watchdog is not fed any more.
 func (s *supervised) run(ctx context.Context, snapshot func() telemetry.Snapshot) {

@@ -169,7 +169,7 @@ func table(t testing.TB) map[string]decoder {
 			return err
 		}, reports(payloads(txs, ledger.KindReport))},
 		"node/signer.Parse": {func(b []byte) error {
-			_, err := signer.Parse(new(rollup.Network), signer.Statement{Kind: signer.Kind(b[0]),
+			_, _, err := signer.Parse(new(rollup.Network), signer.Statement{Kind: signer.Kind(b[0]),
 				Message: b[1:]})
 			return err
 		}, [][]byte{append([]byte{byte(signer.Reveal)}, new(rotation.Beacon).Message(nil)...)}},

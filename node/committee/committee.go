@@ -27,6 +27,7 @@ import (
 	"github.com/cometbft/cometbft/types"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/waybill-network/waybill/node/committee/ballot"
 	"github.com/waybill-network/waybill/node/committee/port"
 	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/node/store"
@@ -68,6 +69,9 @@ type Config struct {
 	// store
 	Home         string
 	ConsensusKey ed25519.PrivateKey // votes, when the engine has it among its validators
+	// Votes is a consensus key that lies elsewhere, with the memory of what it voted, in place of
+	// ConsensusKey and a record of votes in Home; nil: it does not.
+	Votes        ballot.Votes
 	TransportKey ed25519.PrivateKey // peer-to-peer identity
 	Keys         signer.Keys        // signs records; nil for a node that does not
 	Listen       string             // host:port for consensus peers; no host means every address
@@ -240,10 +244,19 @@ func (e *Engine) Status() Status {
 	return s
 }
 
+// public returns the public consensus key.
+func (c *Config) public() ledger.Key {
+	if c.Votes != nil {
+		return c.Votes.Key()
+	}
+	return ledger.KeyOf(c.ConsensusKey)
+}
+
 // Able reports whether this node can vote when it has seats: it follows the chain, and its
 // consensus key is not quiet.
 func (e *Engine) Able() bool {
-	return !e.parts.consensus.WaitSync() && !e.app.voter.quiet.Load()
+	_, away := e.app.voter.votes.Reach()
+	return !e.parts.consensus.WaitSync() && !e.app.voter.quiet.Load() && away == nil
 }
 
 // BlockTime returns the time of a block that is kept.

@@ -2,12 +2,15 @@ package committee
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 
 	"github.com/cometbft/cometbft/libs/log"
 	"github.com/cometbft/cometbft/types"
+
+	"github.com/waybill-network/waybill/node/signer"
 )
 
 // consensusHalted is what the engine logs when its main routine has died of a panic. It has no
@@ -53,6 +56,9 @@ func (l logger) severity(msg string, kv []any) slog.Level {
 	if votes, ok := value(kv, "err").(*types.ErrVoteConflictingVotes); ok {
 		l.double(votes) // the node's checks say so, once
 		return slog.LevelDebug
+	}
+	if err, ok := value(kv, "err").(error); ok && errors.Is(err, signer.ErrAway) {
+		return slog.LevelDebug // which is said once, when it begins
 	}
 	if msg == ownConflict {
 		return slog.LevelDebug

@@ -34,6 +34,7 @@ type parts struct {
 	events    *types.EventBus
 	mempool   *mempool.CListMempool
 	evidence  *evidence.Pool
+	core      *consensus.State
 	consensus *consensus.Reactor
 	blocksync *blocksync.Reactor
 	reactors  []namedReactor // in the order in which they are told of peers
@@ -128,7 +129,7 @@ func (p *parts) react(
 		p.evidence, consensus.OfflineStateSyncHeight(joined))
 	core.SetLogger(log.With("module", "consensus"))
 	core.SetPrivValidator(validator)
-	p.consensus = consensus.NewReactor(core, fetch)
+	p.core, p.consensus = core, consensus.NewReactor(core, fetch)
 	p.consensus.SetEventBus(p.events)
 
 	p.reactors = []namedReactor{

@@ -58,6 +58,10 @@ func Start(ctx context.Context, c Config) (_ *Engine, err error) {
 	if err := e.assemble(ctx, engineConfig, voter, &c, doc); err != nil {
 		return nil, err
 	}
+	voter.deliver = func(vote *types.Vote) {
+		// into the engine's own queue, as if it had just been signed
+		_, _ = e.parts.core.AddVote(vote, "")
+	}
 	e.app.retain.blocks = e.parts.blocks
 	e.app.waiting = e.parts.mempool.Size
 	if err := e.connect(engineConfig, &c); err != nil {
@@ -68,6 +72,7 @@ func Start(ctx context.Context, c Config) (_ *Engine, err error) {
 		e.Stop()
 		return nil, err
 	}
+	go voter.attend(e.stopped)
 	return e, nil
 }
 
@@ -79,7 +84,7 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 	}
 	a := &app{
 		genesis: c.Genesis, network: fresh.View().Network(), genesisHash: fresh.View().AppHash(),
-		directory: newDirectory(c.Genesis), own: []byte(address(ledger.KeyOf(c.ConsensusKey))),
+		directory: newDirectory(c.Genesis), own: []byte(address(c.public())),
 		keys:  c.Keys,
 		state: fresh, store: c.Store, keep: c.Keep, votes: newVotes(),
 		metrics: newMetrics(), log: c.Logger, fail: fail,

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/cometbft/cometbft/types"
 
 	"github.com/waybill-network/waybill/node/committee/ballot"
+	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -35,17 +37,21 @@ const (
 // for the key again with each block.
 type voter struct {
 	votes    ballot.Votes
+	chain    string
 	key      crypto.PubKey
 	stranger crypto.PubKey
 	quiet    atomic.Bool
 
 	mu   sync.Mutex
-	upTo int64          // votes on blocks up to this height may be of an earlier run
-	cast map[int64]bool // later ones that this run cast
+	upTo int64           // votes on blocks up to this height may be of an earlier run
+	owed []cmtproto.Vote // of the round at work, that could not be signed: the key is out of reach
+	cast map[int64]bool  // later ones that this run cast
 	// commit returns the votes on a block as this node has seen them, nil when it has not
 	commit func(height int64) *types.Commit
 	// other is told of a vote that this key did not cast here
 	other func(height, last int64)
+	// deliver hands the engine a vote that was signed later
+	deliver func(*types.Vote)
 }
 
 var errQuiet = errors.New("committee: this key does not vote yet")
@@ -61,13 +67,20 @@ func (v *voter) SignVote(chain string, vote *cmtproto.Vote) error {
 	if v.quiet.Load() || !v.alone(vote.Height-1) {
 		return errQuiet
 	}
+	v.mu.Lock()
 	if vote.Type == cmtproto.PrecommitType {
-		v.mu.Lock()
 		v.cast[vote.Height] = true
 		delete(v.cast, vote.Height-1000)
-		v.mu.Unlock()
 	}
-	return v.votes.SignVote(chain, vote)
+	v.owed = slices.DeleteFunc(v.owed, func(o cmtproto.Vote) bool { // the engine has gone on
+		return o.Height != vote.Height || o.Round != vote.Round
+	})
+	v.mu.Unlock()
+	err := v.votes.SignVote(chain, vote)
+	if errors.Is(err, signer.ErrAway) {
+		v.owe(*vote)
+	}
+	return err
 }
 
 // alone looks at the votes on a block, before the next is voted on, and reports whether none is of
@@ -147,22 +160,24 @@ func (c *Config) voter(path string, voted bool) (*voter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("committee: %w", err)
 	}
-	votes, err := c.record(path, voted, quiet)
-	if err != nil {
-		return nil, err
+	votes := c.Votes
+	if votes == nil {
+		if votes, err = c.record(path, voted, quiet); err != nil {
+			return nil, err
+		}
 	}
 	key := votes.Key()
-	v := &voter{votes: votes, key: cmted25519.PubKey(key[:]),
-		stranger: cmted25519.GenPrivKey().PubKey(), cast: make(map[int64]bool)}
+	v := &voter{votes: votes, key: cmted25519.PubKey(key[:]), chain: c.Genesis.ChainID,
+		stranger: cmted25519.GenPrivKey().PubKey(), cast: make(map[int64]bool), upTo: unknown}
 	v.quiet.Store(quiet)
 	if last, known := votes.Last(); known {
-		v.begin(last)
+		v.upTo = last
 	}
 	return v, nil
 }
 
 // record opens the record of votes in a home.
-func (c *Config) record(path string, voted, quiet bool) (*ballot.File, error) {
+func (c *Config) record(path string, voted, quiet bool) (ballot.Votes, error) {
 	votes, err := ballot.Load(c.ConsensusKey, path)
 	_, there := os.Lstat(path)
 	switch {

@@ -28,6 +28,8 @@ var errValue = errors.New("not allowed")
 //	ids        a list of ids of nodes
 //	names      a list of host names and IP addresses
 //	https      a URL of that scheme
+//	signer     unix:///path or tcp://host:port; signer? may be empty
+//	key        an Ed25519 public key in hexadecimal; key? may be empty
 //
 // Without a tag the type alone is the rule.
 
@@ -36,7 +38,8 @@ var (
 	peerRule = regexp.MustCompile(`^[0-9a-f]{40}@([^@\s]+)$`)
 	hostRule = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+` +
 		`[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
-	idRule = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	keyRule = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	idRule  = regexp.MustCompile(`^[0-9a-f]{40}$`)
 )
 
 // allowed puts the rule into words.
@@ -60,6 +63,10 @@ func (f *field) allowed() string {
 		words = "a list of ids of 40 hexadecimal digits"
 	case rule == "names":
 		words = "a list of host names in small letters (xn-- for others) and IP addresses"
+	case rule == "signer":
+		words = "unix:///path or tcp://host:port"
+	case rule == "key":
+		words = "64 hexadecimal digits"
 	case rule == "https":
 		words = "https://host/path"
 	case strings.Contains(rule, ".."):
@@ -106,6 +113,12 @@ func (f *field) check() error {
 		for _, n := range f.value.Interface().([]string) {
 			ok = ok && len(n) < 254 && (hostRule.MatchString(n) || net.ParseIP(n) != nil)
 		}
+	case rule == "signer":
+		path, socket := strings.CutPrefix(text, "unix://")
+		address, tcp := strings.CutPrefix(text, "tcp://")
+		ok = socket && strings.HasPrefix(path, "/") || tcp && isAddress(address)
+	case rule == "key":
+		ok = keyRule.MatchString(text)
 	case rule == "https":
 		u, err := url.Parse(text)
 		ok = err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil
@@ -177,6 +190,9 @@ func together(c *Config) (path, why string) {
 		if c.Content.TLSCert != "" {
 			return "certificate.names", "empty when content.tls_cert is set"
 		}
+	}
+	if (c.Signer.Address == "") != (c.Signer.Key == "") {
+		return "signer.key", "signer.address and signer.key both set or both empty"
 	}
 	if c.Compute.Enabled && c.Content.Listen == "" {
 		return "compute.enabled", "false unless content.listen is set"

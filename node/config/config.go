@@ -20,6 +20,7 @@ type Config struct {
 	Compute     Compute     `toml:"compute" doc:"Modules of WebAssembly that the node runs for clients, at the port for content and against acks as content is.\nA module is content, named by its root; what a run used is fuel, of which 1,024 are a unit of the service."`
 	Peer        Peer        `toml:"peer" doc:"The door for other nodes: rollups and certificate shares."`
 	Consensus   Consensus   `toml:"consensus" doc:"The chain that orders certificates and settles epochs."`
+	Signer      Signer      `toml:"signer" doc:"The process that holds the consensus key and the BLS key in place of this home: see waybill signer --help. Without it the\nkeys lie in node.keys."`
 	Pipeline    Pipeline    `toml:"pipeline" doc:"The way of an ack from the door to its rollup. The budgets bound memory: beyond them acks are refused\nwith a retry delay, and nothing that was admitted is dropped."`
 	Proofs      Proofs      `toml:"proofs" doc:"Proofs take the place of the statements that clients co-signed when the committee verifies a rollup. Every node checks\nthem with the keys that the genesis file names; one that takes acks makes them too."`
 	Store       Store       `toml:"store" doc:"The disk. An ack is answered only after it is durable here."`
@@ -102,6 +103,12 @@ type Consensus struct {
 	Observers  []string      `toml:"observers" allow:"ids" doc:"Ids of nodes that may follow the chain from here although the ledger does not register them. All other\nunregistered nodes are turned away; one that is registered later is let in from then on."`
 	KeepBlocks time.Duration `toml:"keep_blocks" allow:"0s..87600h" doc:"Age at which blocks are dropped; never before 48h and 100,000 blocks, within which it can be proved that a member\nsigned twice. An idle day takes about 130 MB with the preset wan, and 500 MB with lan. A node catches up from the\nblocks of its peers: one that is new, or was away, when none of them goes back far enough has to start from a\nbackup (waybill backup) of a node that serves no clients. 0s keeps all."`
 	Preset     string        `toml:"preset" allow:"lan|wan" doc:"Timeouts: lan commits several blocks a second between machines that share a room, wan tolerates\nhundreds of milliseconds between members."`
+}
+
+// Signer is section [signer].
+type Signer struct {
+	Address string `toml:"address" allow:"signer?" doc:"Where the signer listens: unix:///PATH on this machine, or tcp://HOST:PORT."`
+	Key     string `toml:"key" allow:"key?" doc:"The signer's own public key, which 'waybill signer init' prints: this node talks to nobody else there."`
 }
 
 // Pipeline is section [pipeline].

@@ -126,6 +126,10 @@ func TestTemplate(t *testing.T) {
 				f.value.SetString("o'ther\"\\name")
 			case "path", "path?":
 				f.value.SetString("/a \"b\"\\é\u00ad" + f.key)
+			case "signer?":
+				f.value.SetString("unix:///run/a \"b\".sock")
+			case "key?":
+				f.value.SetString(strings.Repeat("0f", 32))
 			case "https":
 				f.value.SetString("https://[::1]:14000/dir")
 			default:

@@ -2,104 +2,20 @@ package peer
 
 import (
 	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"errors"
-	"fmt"
-	"math/big"
-	"time"
+
+	"github.com/waybill-network/waybill/node/pinned"
 )
 
 // ErrIdentity is returned when the other side of a connection does not hold the expected transport
 // key.
-var ErrIdentity = errors.New("not the expected transport key")
-
-// alpn is the only application protocol; anything else fails in the handshake.
-const alpn = "h2"
+var ErrIdentity = pinned.ErrIdentity
 
 // TransportKey is a node's Ed25519 transport key, as the ledger registers it.
-type TransportKey = [ed25519.PublicKeySize]byte
+type TransportKey = pinned.Key
 
-// NewCertificate wraps a transport key in a self-signed certificate. Only the key in it counts:
-// there is no authority, no name and no expiry, because the ledger says whose a key is and since
-// when.
+// NewCertificate wraps a transport key in a self-signed certificate: see pinned.NewCertificate. The
+// ledger says whose a key is and since when.
 func NewCertificate(key ed25519.PrivateKey) (tls.Certificate, error) {
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		Subject:      pkix.Name{CommonName: "waybill node"},
-		NotBefore:    time.Unix(0, 0),
-		// RFC 5280 section 4.1.2.5: no expiry
-		NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
-		KeyUsage: x509.KeyUsageDigitalSignature,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("transport certificate: %w", err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
-}
-
-// serverTLS accepts clients whose key the registry knows.
-func serverTLS(certificate tls.Certificate, registered func(TransportKey) bool) *tls.Config {
-	config := pinned(certificate, func(key TransportKey) error {
-		if !registered(key) {
-			return fmt.Errorf("%w: %x is not registered", ErrIdentity, key)
-		}
-		return nil
-	})
-	config.ClientAuth = tls.RequireAnyClientCert // any, because pinned judges the key itself
-	return config
-}
-
-// clientTLS accepts the one server that holds the key.
-func clientTLS(certificate tls.Certificate, want TransportKey) *tls.Config {
-	config := pinned(certificate, func(key TransportKey) error {
-		if key != want {
-			return fmt.Errorf("%w: %x, where the registry has %x", ErrIdentity, key, want)
-		}
-		return nil
-	})
-	// there is no authority to ask; pinned takes the place of the default check
-	config.InsecureSkipVerify = true
-	return config
-}
-
-func pinned(certificate tls.Certificate, judge func(TransportKey) error) *tls.Config {
-	return &tls.Config{
-		MinVersion:             tls.VersionTLS13,
-		Certificates:           []tls.Certificate{certificate},
-		NextProtos:             []string{alpn},
-		SessionTicketsDisabled: true, // a resumed session would outlive a change of the registry
-		VerifyConnection: func(state tls.ConnectionState) error {
-			key, err := peerKey(&state)
-			if err != nil {
-				return err
-			}
-			return judge(key)
-		},
-	}
-}
-
-// peerKey returns the transport key that the other side proved to hold: TLS 1.3 signs the handshake
-// with the key of the first certificate.
-func peerKey(state *tls.ConnectionState) (key TransportKey, err error) {
-	if state == nil || len(state.PeerCertificates) == 0 {
-		return key, fmt.Errorf("%w: no certificate", ErrIdentity)
-	}
-	public, ok := state.PeerCertificates[0].PublicKey.(ed25519.PublicKey)
-	if !ok {
-		return key, fmt.Errorf("%w: not an Ed25519 certificate", ErrIdentity)
-	}
-	return TransportKey(public), nil
-}
-
-// peerKeyOf returns the transport key in a certificate of NewCertificate.
-func peerKeyOf(certificate tls.Certificate) (key TransportKey, err error) {
-	private, ok := certificate.PrivateKey.(ed25519.PrivateKey)
-	if !ok {
-		return key, fmt.Errorf("%w: the certificate's key is not Ed25519", ErrIdentity)
-	}
-	return TransportKey(private.Public().(ed25519.PublicKey)), nil
+	return pinned.NewCertificate(key)
 }

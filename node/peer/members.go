@@ -16,6 +16,7 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/pinned"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -90,7 +91,7 @@ func (m *Members) Push(
 	if m.cfg.Local == nil || node != m.cfg.Self {
 		return m.push(ctx, node, &push{header, own, evidence})
 	}
-	self, err := peerKeyOf(m.cfg.Certificate)
+	self, err := pinned.KeyOf(m.cfg.Certificate)
 	if err != nil {
 		return share, err
 	}
@@ -246,7 +247,7 @@ func (m *Members) dial(node *ledger.Node) *link {
 	protocols.SetHTTP2(true)
 	transport := &http.Transport{
 		DialContext:         m.cfg.Dial,
-		TLSClientConfig:     clientTLS(m.cfg.Certificate, TransportKey(node.TransportKey)),
+		TLSClientConfig:     pinned.Client(m.cfg.Certificate, TransportKey(node.TransportKey)),
 		TLSHandshakeTimeout: handshakeTimeout,
 		IdleConnTimeout:     idleTimeout * 3 / 4,
 		DisableCompression:  true,

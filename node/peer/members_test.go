@@ -10,6 +10,7 @@ import (
 
 	"github.com/waybill-network/waybill/internal/testnet"
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/pinned"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -22,7 +23,7 @@ func TestLongAnswers(t *testing.T) {
 	network := testnet.New(t, []string{listener.Addr().String(), "127.0.0.1:1"}, 4)
 	mine := certificateOf(t, network.Members[0].Transport)
 	server := &http.Server{Protocols: new(http.Protocols),
-		TLSConfig: serverTLS(mine, func(TransportKey) bool { return true }),
+		TLSConfig: pinned.Server(mine, func(TransportKey) bool { return true }),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/proto")
 			if r.URL.Path == api.PeerServicePushProcedure {

@@ -20,6 +20,7 @@ import (
 	"github.com/waybill-network/waybill/internal/testnet"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/pinned"
 	"github.com/waybill-network/waybill/node/signer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
@@ -359,7 +360,7 @@ func TestIdentities(t *testing.T) {
 		return err
 	}
 	t.Run("no certificate", func(t *testing.T) {
-		err := dial(&tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpn}})
+		err := dial(&tls.Config{InsecureSkipVerify: true, NextProtos: []string{pinned.ALPN}})
 		if err == nil || !strings.Contains(err.Error(), "certificate required") {
 			t.Errorf("got %v", err)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/waybill-network/waybill/internal/testnet"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/door"
+	"github.com/waybill-network/waybill/node/pinned"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -76,7 +77,7 @@ func holdPlaces(t *testing.T, network *testnet.Network, address string, keys []e
 		protocols := new(http.Protocols)
 		protocols.SetHTTP2(true)
 		transport := &http.Transport{Protocols: protocols,
-			TLSClientConfig: clientTLS(certificateOf(t, key),
+			TLSClientConfig: pinned.Client(certificateOf(t, key),
 				TransportKey(ledger.KeyOf(network.Members[0].Transport)))}
 		t.Cleanup(transport.CloseIdleConnections)
 		for range calls {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/door"
+	"github.com/waybill-network/waybill/node/pinned"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -86,7 +87,7 @@ func NewServer(cfg ServerConfig) *Server {
 	s.http = &http.Server{
 		Handler:   s.door.Handler(mux),
 		ConnState: door.Track,
-		TLSConfig: serverTLS(cfg.Certificate, func(key TransportKey) bool {
+		TLSConfig: pinned.Server(cfg.Certificate, func(key TransportKey) bool {
 			_, ok := cfg.Chain.View().NodeByKey(ledger.Key(key))
 			return ok
 		}),
@@ -132,7 +133,7 @@ func caller(ctx context.Context) TransportKey {
 
 // identify says by which key a call is made, and what the ledger says about its node.
 func (s *Server) identify(r *http.Request) (door.Caller, error) {
-	key, err := peerKey(r.TLS)
+	key, err := pinned.PeerKey(r.TLS)
 	if err != nil {
 		return door.Caller{}, connect.NewError(connect.CodeUnauthenticated, err)
 	}
@@ -194,7 +195,7 @@ func (s *Server) judges() bool {
 	if _, rotates := view.Rotation(); !rotates {
 		return true // or there were no member here
 	}
-	key, err := peerKeyOf(s.cfg.Certificate)
+	key, err := pinned.KeyOf(s.cfg.Certificate)
 	if err != nil {
 		return false
 	}

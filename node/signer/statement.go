@@ -2,7 +2,9 @@ package signer
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/waybill-network/waybill/rollup"
@@ -80,10 +82,12 @@ func (s Slot) String() string {
 	return fmt.Sprintf("%s of epoch %d", s.Kind, s.Number)
 }
 
-// Parse decodes a statement as what it claims to be, strictly, and returns its slot. Errors:
-// ErrStatement, ErrNetwork.
-func Parse(network *rollup.Network, s Statement) (slot Slot, err error) {
+// Parse decodes a statement as what it claims to be, strictly, and returns its slot, and what tells
+// it apart from others there: the rollup's id, as in the locks of a member's store, or the SHA-256
+// of the message. Errors: ErrStatement, ErrNetwork.
+func Parse(network *rollup.Network, s Statement) (slot Slot, what rollup.Hash, err error) {
 	slot.Kind = s.Kind
+	what = sha256.Sum256(s.Message)
 	var of rollup.Network
 	switch s.Kind {
 	case Record:
@@ -101,7 +105,7 @@ func Parse(network *rollup.Network, s Statement) (slot Slot, err error) {
 		}
 	case Rollup:
 		var key rollup.WindowKey
-		if of, key, err = parseRollup(s.Message); err == nil {
+		if of, key, what, err = parseRollup(s.Message); err == nil {
 			slot.Number, slot.Node, slot.Part = uint64(key.Epoch), key.Node, key.Window
 		}
 	case Report:
@@ -120,34 +124,35 @@ func Parse(network *rollup.Network, s Statement) (slot Slot, err error) {
 			slot.Number = uint64(epoch)
 		}
 	default:
-		err = fmt.Errorf("%s is none", s.Kind)
+		err = errors.New("there is no such kind")
 	}
 	switch {
 	case err != nil:
-		return Slot{}, fmt.Errorf("%w: %w", ErrStatement, err)
+		return Slot{}, what, fmt.Errorf("%w: %s: %w", ErrStatement, s.Kind, err)
 	case of != *network:
-		return Slot{}, fmt.Errorf("%w: %s", ErrNetwork, of)
+		return Slot{}, what, fmt.Errorf("%w: %s", ErrNetwork, of)
 	}
-	return slot, nil
+	return slot, what, nil
 }
 
 // tagSize is the size of a domain tag. Those of these messages are followed by the network.
 const tagSize = 8
 
 // parseRollup reads a message of fixed size, by writing what it says again.
-func parseRollup(b []byte) (of rollup.Network, key rollup.WindowKey, err error) {
+func parseRollup(b []byte) (of rollup.Network, key rollup.WindowKey, id rollup.Hash, err error) {
 	const size = tagSize + len(rollup.Network{}) + 4*4 + len(rollup.Hash{})
 	if len(b) != size {
-		return of, key, fmt.Errorf("%d bytes, want %d", len(b), size)
+		return of, key, id, fmt.Errorf("%d bytes, want %d", len(b), size)
 	}
 	rest := b[tagSize+copy(of[:], b[tagSize:]):]
 	number := func() uint32 { v := binary.LittleEndian.Uint32(rest); rest = rest[4:]; return v }
 	term := number()
 	key = rollup.WindowKey{Epoch: number(), Node: number(), Window: number()}
-	if !bytes.Equal(b, rollup.CertificateMessage(&of, term, key, rollup.Hash(rest))) {
-		return of, key, fmt.Errorf("no certificate's message: it begins with %q", b[:tagSize])
+	id = rollup.Hash(rest)
+	if !bytes.Equal(b, rollup.CertificateMessage(&of, term, key, id)) {
+		return of, key, id, fmt.Errorf("no certificate's message: it begins with %q", b[:tagSize])
 	}
-	return of, key, nil
+	return of, key, id, nil
 }
 
 func parseReady(b []byte) (of rollup.Network, epoch uint32, err error) {

@@ -42,7 +42,7 @@ func TestParse(t *testing.T) {
 		t.Fatal("a kind has no sample")
 	}
 	for want, s := range all {
-		if slot, err := Parse(&network, s); err != nil || slot != want {
+		if slot, _, err := Parse(&network, s); err != nil || slot != want {
 			t.Errorf("%s: %+v, %v", s.Kind, slot, err)
 		}
 		if kind, ok := KindOf(s.Kind.String()); !ok || kind != s.Kind {
@@ -52,16 +52,16 @@ func TestParse(t *testing.T) {
 			if kind == s.Kind {
 				continue
 			}
-			if _, err := Parse(&network, Statement{kind, s.Message}); !errors.Is(err, ErrStatement) {
+			if _, _, err := Parse(&network, Statement{kind, s.Message}); !errors.Is(err, ErrStatement) {
 				t.Errorf("%s as %s: %v", s.Kind, kind, err)
 			}
 		}
-		if _, err := Parse(&rollup.Network{2}, s); !errors.Is(err, ErrNetwork) {
+		if _, _, err := Parse(&rollup.Network{2}, s); !errors.Is(err, ErrNetwork) {
 			t.Errorf("%s of another network: %v", s.Kind, err)
 		}
 		tag := append([]byte{'x'}, s.Message[1:]...)
 		for _, b := range [][]byte{nil, s.Message[:len(s.Message)-1], append(s.Message, 0), tag} {
-			if _, err := Parse(&network, Statement{s.Kind, b}); !errors.Is(err, ErrStatement) {
+			if _, _, err := Parse(&network, Statement{s.Kind, b}); !errors.Is(err, ErrStatement) {
 				t.Errorf("%s of %d bytes: %v", s.Kind, len(b), err)
 			}
 		}

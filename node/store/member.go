@@ -147,3 +147,29 @@ func (s *Store) checkRetained(epoch uint32) error {
 	}
 	return nil
 }
+
+// Locks calls visit with every window that this member is bound to, and the rollup.
+func (s *Store) Locks(visit func(k rollup.WindowKey, id rollup.Hash) error) error {
+	if !s.enter() {
+		return ErrClosed
+	}
+	defer s.exit()
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{keyLock},
+		UpperBound: []byte{keyLock + 1}})
+	if err != nil {
+		return fmt.Errorf("store: iterate: %w", err)
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		var k rollup.WindowKey
+		if k, err = parseWindowKey(it.Key()); err != nil {
+			break
+		}
+		id := it.Value()
+		if len(id) != len(rollup.Hash{}) {
+			err = fmt.Errorf("%w: lock of %v: %x", ErrCorrupt, k, id)
+			break
+		}
+		err = visit(k, rollup.Hash(id))
+	}
+	return errors.Join(err, it.Error(), it.Close())
+}

@@ -166,6 +166,14 @@ func TestBilled(t *testing.T) {
 		if locked, bound, err := s.Locked(h.Key()); err != nil || !bound || locked != id {
 			t.Error(locked, bound, err)
 		}
+		found := false
+		ok(t, s.Locks(func(k rollup.WindowKey, bound rollup.Hash) error {
+			found = found || k == h.Key() && bound == id
+			return nil
+		}))
+		if !found {
+			t.Error("it is not among the locks")
+		}
 		if has, err := s.HasEvidence(id, rollup.RungAcks); err != nil || !has {
 			t.Error("no evidence", err)
 		}

@@ -70,6 +70,9 @@ func Checks(s *Snapshot) []Check {
 	if s.Chain.CatchingUp {
 		sync.Detail = fmt.Sprintf("catching up, at block %d", s.Chain.Height)
 	}
+	if s.Signer.Address != "" {
+		checks = append(checks, signerCheck(&s.Signer))
+	}
 	if s.Content.On {
 		checks = append(checks, contentCheck(&s.Content, s.Taken))
 	}
@@ -80,6 +83,15 @@ func Checks(s *Snapshot) []Check {
 		clockCheck(s), keysCheck(s), registrationCheck(s), upgradeCheck(s),
 		Check{Name: "serving", OK: !s.ShuttingDown, Detail: servingText(s)},
 	)
+}
+
+// signerCheck fails while the node can neither vote nor sign rollups.
+func signerCheck(s *Signer) Check {
+	if s.Failure == "" {
+		return Check{Name: "signer", OK: true, Detail: "the keys are at " + s.Address}
+	}
+	return Check{Name: "signer", Detail: fmt.Sprintf("out of reach at %s, so this node follows the "+
+		"chain and does not vote: %s", s.Address, s.Failure)}
 }
 
 // contentCheck is always OK: a node without volume still takes acks.

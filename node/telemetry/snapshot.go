@@ -49,6 +49,9 @@ type Snapshot struct {
 	Compute Compute `json:"compute"`
 	Store   Store   `json:"store"`
 
+	// Signer is where the keys of a member are, when they are not in the home.
+	Signer Signer `json:"signer,omitzero"`
+
 	// Alarms are proofs that were shown to be false, until the operator ends them.
 	Alarms []Alarm `json:"alarms"`
 
@@ -70,6 +73,12 @@ type Credit struct {
 
 // MaxPayers is how many payers are told of one by one.
 const MaxPayers = 16
+
+// Signer is the process that holds a node's consensus and duty keys. It is empty when none does.
+type Signer struct {
+	Address string `json:"address"`
+	Failure string `json:"failure,omitzero"` // why it is out of reach; empty while it is not
+}
 
 // Content is what the node delivers. Bytes are of content, frames and encryption not counted. What
 // was sent is what was paid, forgiven or is outstanding, owed or written off, beside what was owed

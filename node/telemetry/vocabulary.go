@@ -99,6 +99,9 @@ var terms = []Term{
 	{SetCheck, "queue", "", "no ack waits long for its answer", "see the stages"},
 	{SetCheck, "blocks", "", "the last block is young",
 		"see the check peers; if they are there, ask the other members' operators"},
+	{SetCheck, "signer", "", "the signer that holds this node's keys answers",
+		"start it where the check says, or see why the two do not reach each other: journalctl -u " +
+			"waybill-signer"},
 	{SetCheck, "content", "", "content is delivered, the month's volume is not used up, and the " +
 		"certificate holds",
 		"raise content.volume, or wait for the next month; lead port 443 of the names to " +

@@ -121,6 +121,7 @@ func everything(t *testing.T) Snapshot {
 	s.Cosign.Refusals = count(names(cosign.Reasons()))
 	s.Member.Refusals = count(names(peer.Reasons()))
 	s.Transactions = count(names(ledger.TxCodes()))
+	s.Signer = Signer{Address: "unix:///run/signer"}
 	s.Content = Content{On: true, Refusals: count(names(delivery.Reasons()))}
 	s.Compute = Compute{On: true, Outcomes: count(names(delivery.Outcomes()))}
 	return s

@@ -44,6 +44,9 @@ type Votes interface {
 	Last() (height int64, known bool)
 	// Above forbids all votes up to a height. It is durable, and never allows anything.
 	Above(height int64) error
+	// Reach says why the key is out of reach, nil when it is not. changed is closed when that
+	// changes; nil: it never does.
+	Reach() (changed <-chan struct{}, err error)
 }
 
 // State is the last vote: everything up to it is signed, or never will be.
@@ -99,15 +102,32 @@ func Load(key ed25519.PrivateKey, path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ballot: the record of votes: %w", err)
 	}
-	var last privval.FilePVLastSignState
-	if err := cmtjson.Unmarshal(b, &last); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrMissing, path, err)
+	last, err := parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	f := New(key, path)
 	s := &f.pv.LastSignState
 	s.Height, s.Round, s.Step = last.Height, last.Round, last.Step
 	s.Signature, s.SignBytes = last.Signature, last.SignBytes
 	return f, nil
+}
+
+// Read returns the last vote of a record that another process may be writing: ErrMissing.
+func Read(path string) (State, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return State{}, fmt.Errorf("%w: %w", ErrMissing, err)
+	}
+	return parse(b)
+}
+
+func parse(b []byte) (State, error) {
+	var last privval.FilePVLastSignState
+	if err := cmtjson.Unmarshal(b, &last); err != nil {
+		return State{}, fmt.Errorf("%w: %w", ErrMissing, err)
+	}
+	return State{last.Height, last.Round, last.Step, last.SignBytes, last.Signature}, nil
 }
 
 // Save writes the record, durably, and marks its place.
@@ -141,6 +161,9 @@ func refused(err error) error {
 
 // Last returns the height of the last vote.
 func (f *File) Last() (int64, bool) { return f.State().Height, true }
+
+// Reach says that the key is here.
+func (f *File) Reach() (<-chan struct{}, error) { return nil, nil }
 
 // State returns the last vote.
 func (f *File) State() State {
