@@ -499,8 +499,8 @@ func (n *Node) startOperator(context.Context) error {
 	mux.Handle("/", telemetry.Handler(n.registry, n.Snapshot, n.cfg.Operator.Pprof))
 	if n.cfg.Operator.Dashboard {
 		past := func() []telemetry.Point { return n.past.Points(time.Now()) }
-		page := web.Handler(ctx, n.Snapshot, past)
-		for _, path := range []string{"/{$}", "/page/", "/events", "/api/"} {
+		page := web.Handler(ctx, n.Snapshot, past, bills{n})
+		for _, path := range []string{"/{$}", "/page/", "/payer/", "/events", "/api/"} {
 			mux.Handle(path, page)
 		}
 	}

@@ -158,6 +158,73 @@ func post(t *testing.T, url string) string {
 	return strings.ReplaceAll(string(body), " ", "")
 }
 
+// payer reads what a payer's page shows of an epoch, and checks the files that it links to.
+func (n *network) payer(t *testing.T, epoch uint32) {
+	t.Helper()
+	loaded, err := config.Load(filepath.Join(n.home, "config.toml"), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, dir := "http://"+loaded.Config.Operator.Listen, t.TempDir()
+	get := func(path ...any) (status int, body string) {
+		t.Helper()
+		response, err := http.Get(at + fmt.Sprint(path...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		b, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode, string(b)
+	}
+	check := func(name, body string) {
+		t.Helper()
+		must(t, "verify", "--genesis", n.genesis, write(t, filepath.Join(dir, name), body))
+	}
+	for payer := range 64 {
+		var p struct {
+			Key    string `json:"key"`
+			Epochs []struct {
+				Epoch   uint32 `json:"epoch"`
+				Signed  bool   `json:"signed"`
+				Charges []struct {
+					Paid uint64 `json:"paid,string"`
+				} `json:"charges"`
+			} `json:"epochs"`
+		}
+		if status, body := get("/api/payer/", payer); status != 200 {
+			break
+		} else if err := json.Unmarshal([]byte(body), &p); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range p.Epochs {
+			if e.Epoch != epoch || !e.Signed {
+				continue
+			}
+			paid := uint64(0)
+			for _, c := range e.Charges {
+				paid += c.Paid
+			}
+			for _, kind := range []string{"csv", "json"} {
+				_, body := get("/api/invoice/", payer, "/", epoch, ".", kind)
+				check("invoice."+kind, body)
+				if kind == "csv" && !strings.Contains(body, fmt.Sprint(",", paid)) {
+					t.Errorf("the page says %d, the invoice %s", paid, body)
+				}
+			}
+			_, body := get("/api/settlement/", epoch, ".wbx")
+			check("settlement.wbx", body)
+			if status, _ := get("/payer/", p.Key); status != 200 {
+				t.Errorf("the payer's page: %d", status)
+			}
+			return
+		}
+	}
+	t.Errorf("no payer was charged in epoch %d", epoch)
+}
+
 // fill puts content into the store of the node that runs, looks at it, and takes it out.
 func (n *network) fill(t *testing.T) {
 	t.Helper()
@@ -285,6 +352,7 @@ func TestOperator(t *testing.T) {
 	fails(t, 1, "answers: ", with("export", "ack", "0", "0", "77", "0", "0", "0")...)
 	n.verify(t, settlement)
 	n.invoice(t, after, epoch)
+	n.payer(t, epoch)
 }
 
 // invoice takes the invoice of a payer whose payment in an epoch is among events, and has it

@@ -106,10 +106,15 @@ func Operator() Table {
 		"/api/vocabulary": {Time: answer, Calls: 8, Places: 64},
 		"/api/history":    {Time: answer, Calls: 8, Places: 64},
 		"/api/snapshot":   {Time: answer, Calls: 8, Places: 64},
-		"/events":         {Time: answer, Calls: 16, Places: 64, Stream: true, Yields: true},
-		"/metrics":        {Time: answer, Calls: 4, Places: 16},
-		"/livez":          {Time: answer, Calls: 16, Places: 64},
-		"/readyz":         {Time: answer, Calls: 16, Places: 64},
+		"/payer/":         page,
+		"/api/payer/":     {Time: answer, Calls: 4, Places: 16},
+		// A settlement is up to some megabytes, and stays in memory until it is read.
+		"/api/invoice/":    {Time: time.Minute, Calls: 4, Places: 8},
+		"/api/settlement/": {Time: time.Minute, Calls: 4, Places: 8},
+		"/events":          {Time: answer, Calls: 16, Places: 64, Stream: true, Yields: true},
+		"/metrics":         {Time: answer, Calls: 4, Places: 16},
+		"/livez":           {Time: answer, Calls: 16, Places: 64},
+		"/readyz":          {Time: answer, Calls: 16, Places: 64},
 		// A profile takes as long as is asked for.
 		"/debug/pprof/": {Time: 2 * time.Minute, Calls: 2, Places: 4},
 	}

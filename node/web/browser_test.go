@@ -265,7 +265,7 @@ func (o *operator) start() {
 	}
 	o.address = l.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
-	srv := &http.Server{Handler: newHandler(ctx, o.source, o.past, 25*time.Millisecond)}
+	srv := &http.Server{Handler: newHandler(ctx, o.source, o.past, bills{}, 25*time.Millisecond)}
 	done := make(chan struct{})
 	go func() { defer close(done); srv.Serve(l) }()
 	o.stop = sync.OnceFunc(func() {

@@ -32,18 +32,19 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // Handler serves the page at /, its files under /page/, one snapshot as JSON at /api/snapshot, one
-// a second at /events, and at /api/history what past returns, of the last hours.
+// a second at /events, and at /api/history what past returns, of the last hours. Under /payer/ is a
+// page of each payer, of what the chain charged it.
 //
 // source is called at most once per interval for all watchers together, and not at all while
 // nobody watches. A slow reader gets fewer events, never old ones. The streams end when ctx does,
 // so that a server can shut down.
 func Handler(ctx context.Context, source func() telemetry.Snapshot,
-	past func() []telemetry.Point) http.Handler {
-	return newHandler(ctx, source, past, Interval)
+	past func() []telemetry.Point, of Payers) http.Handler {
+	return newHandler(ctx, source, past, of, Interval)
 }
 
 func newHandler(ctx context.Context, source func() telemetry.Snapshot,
-	past func() []telemetry.Point, interval time.Duration) http.Handler {
+	past func() []telemetry.Point, of Payers, interval time.Duration) http.Handler {
 	d := &dashboard{ctx: ctx, source: source, past: past, interval: interval}
 	mux := http.NewServeMux()
 	files, err := fs.Sub(embedded, "page")
@@ -55,11 +56,14 @@ func newHandler(ctx context.Context, source func() telemetry.Snapshot,
 		panic(err) // as well
 	}
 	for _, e := range entries {
-		at := "GET /page/" + e.Name()
-		if e.Name() == "index.html" {
-			at = "GET /{$}"
+		switch h := file(files, e.Name()); e.Name() {
+		case "index.html":
+			mux.Handle("GET /{$}", h)
+		case "payer.html":
+			payers{of}.routes(mux, h)
+		default:
+			mux.Handle("GET /page/"+e.Name(), h)
 		}
-		mux.Handle(at, file(files, e.Name()))
 	}
 	mux.HandleFunc("GET /api/snapshot", d.snapshot)
 	mux.HandleFunc("GET /api/vocabulary", vocabulary)

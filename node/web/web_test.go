@@ -221,7 +221,7 @@ func counted(windows []status.Window, states []status.State) (list []status.Coun
 }
 
 func TestFiles(t *testing.T) {
-	h := Handler(t.Context(), new(node).snapshot, new(node).past)
+	h := Handler(t.Context(), new(node).snapshot, new(node).past, bills{})
 	for path, kind := range map[string]string{
 		"/": "text/html; charset=utf-8", "/page/page.css": "text/css; charset=utf-8",
 		"/page/core.js": "text/javascript; charset=utf-8", "/page/icon.svg": "image/svg+xml",
@@ -256,7 +256,7 @@ func TestFiles(t *testing.T) {
 
 func TestSnapshot(t *testing.T) {
 	n := new(node)
-	h := newHandler(t.Context(), n.snapshot, n.past, time.Hour)
+	h := newHandler(t.Context(), n.snapshot, n.past, bills{}, time.Hour)
 	for range 3 {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "/api/snapshot", nil))
@@ -283,7 +283,7 @@ func TestEvents(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	n := new(node)
 	const interval = 50 * time.Millisecond
-	srv := httptest.NewServer(newHandler(ctx, n.snapshot, n.past, interval))
+	srv := httptest.NewServer(newHandler(ctx, n.snapshot, n.past, bills{}, interval))
 	defer srv.Close()
 	start := time.Now()
 	if n.steps.Load() != 0 {
