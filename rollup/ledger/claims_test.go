@@ -80,8 +80,8 @@ func TestVerifyTogether(t *testing.T) {
 	alone.world = s.world
 	alone.network = &network{}
 	*alone.network = *s.network
-	alone.proven, alone.refuted = make(memory, provenSlots), make(memory, refutedSlots)
-	alone.granted = make(memory, grantedSlots)
+	alone.proven, alone.refuted = newMemory(provenSlots), newMemory(refutedSlots)
+	alone.granted = newMemory(grantedSlots)
 
 	s.Verify(txs)
 	for i, tx := range txs {
@@ -165,5 +165,35 @@ func BenchmarkTickets(b *testing.B) {
 				b.ReportMetric(float64(b.N)*float64(n)/b.Elapsed().Seconds(), "tickets/s")
 			})
 		}
+	}
+}
+
+// TestMemoryIsFull: what was verified last is remembered, however much was before.
+func TestMemoryIsFull(t *testing.T) {
+	m, r := newMemory(provenSlots), rand.New(rand.NewPCG(3, 4))
+	digest := func() (h rollup.Hash) {
+		for i := range h {
+			h[i] = byte(r.Uint32())
+		}
+		return h
+	}
+	for range 4 * provenSlots {
+		h := digest()
+		m.add(&h, nil)
+	}
+	const block = 1000
+	var last [block]rollup.Hash
+	for i := range last {
+		last[i] = digest()
+		m.add(&last[i], nil)
+		m.add(&last[i], errors.New("another finding")) // changes nothing
+	}
+	for i := range last {
+		if !m.has(&last[i]) || m.of(&last[i]) != nil {
+			t.Fatalf("transaction %d of a block is forgotten", i)
+		}
+	}
+	if h := digest(); m.has(&h) {
+		t.Error("a digest is known that nobody added")
 	}
 }

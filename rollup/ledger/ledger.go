@@ -250,8 +250,8 @@ func New(g *Genesis) (*State, error) {
 		dirty: make(map[string]struct{}), helped: make(map[uint32]struct{}),
 	}
 	s.network = &network{id: g.Network(), params: g.Params, treasury: g.Treasury, digest: digest,
-		proven: make(memory, provenSlots), refuted: make(memory, refutedSlots),
-		granted: make(memory, grantedSlots), rehearsed: g.Rehearsed}
+		proven: newMemory(provenSlots), refuted: newMemory(refutedSlots),
+		granted: newMemory(grantedSlots), rehearsed: g.Rehearsed}
 	s.rules.version = GenesisVersion
 	s.terms = terms{{committee: g.everyMember()}}
 	s.time = g.GenesisTime.UnixNano()

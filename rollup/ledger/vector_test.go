@@ -283,7 +283,7 @@ func BenchmarkApplyTicket(b *testing.B) {
 			tx := NewTicket(g.Network(), certificate(g, key, goodRows, 0, 1, 2))
 			for b.Loop() {
 				if name == "unchecked" {
-					s.proven = make(memory, provenSlots)
+					s.proven = newMemory(provenSlots)
 				}
 				if r := s.Check(tx); !r.OK() {
 					b.Fatal(r.Err)

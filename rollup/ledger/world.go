@@ -132,7 +132,16 @@ func at(ns int64) time.Time { return time.Unix(0, ns).UTC() }
 // judgement nothing is remembered, and what is remembered depends on nothing but what was hashed
 // and what the genesis, a registration or a settlement fixed for good. What did not verify has a
 // memory of its own, so that it drives nothing out that did. Safe for concurrent use.
-type memory []atomic.Pointer[remembered]
+type memory []shelf
+
+// shelf is the digests that share a place. The oldest goes first: what a block rests on is still
+// there when the block is executed, however full the memory is.
+type shelf struct {
+	next atomic.Uint32
+	held [shelfSize]atomic.Pointer[remembered]
+}
+
+const shelfSize = 8
 
 // remembered is what was found, nil when all verified.
 type remembered struct {
@@ -142,26 +151,41 @@ type remembered struct {
 
 // How many transactions, refuted ones, and grants are remembered.
 const (
-	provenSlots  = 1 << 12
+	provenSlots  = 1 << 14
 	refutedSlots = 1 << 10
 	grantedSlots = 1 << 14
 )
 
-func (m memory) slot(h *rollup.Hash) *atomic.Pointer[remembered] {
+// newMemory returns one of so many digests, a multiple of shelfSize.
+func newMemory(slots int) memory { return make(memory, slots/shelfSize) }
+
+func (m memory) shelf(h *rollup.Hash) *shelf {
 	return &m[(uint(h[0])|uint(h[1])<<8)%uint(len(m))]
 }
 
-func (m memory) has(h *rollup.Hash) bool {
-	known := m.slot(h).Load()
-	return known != nil && known.digest == *h
+func (m memory) find(h *rollup.Hash) *remembered {
+	s := m.shelf(h)
+	for i := range s.held {
+		if known := s.held[i].Load(); known != nil && known.digest == *h {
+			return known
+		}
+	}
+	return nil
 }
+
+func (m memory) has(h *rollup.Hash) bool { return m.find(h) != nil }
 
 // of returns the error that was found for a digest, nil when there is none.
 func (m memory) of(h *rollup.Hash) error {
-	if known := m.slot(h).Load(); known != nil && known.digest == *h {
+	if known := m.find(h); known != nil {
 		return known.err
 	}
 	return nil
 }
 
-func (m memory) add(h *rollup.Hash, err error) { m.slot(h).Store(&remembered{*h, err}) }
+func (m memory) add(h *rollup.Hash, err error) {
+	if !m.has(h) {
+		s := m.shelf(h)
+		s.held[(s.next.Add(1)-1)%shelfSize].Store(&remembered{*h, err})
+	}
+}
