@@ -181,7 +181,8 @@ type Suite struct {
 // anyway. Package loopback has one more, which stands apart.
 func Suites(p Peers) []Suite {
 	return []Suite{fieldSuite(p), hashSuite(p), contentSuite(p), curveSuite(p), verifySuite(p),
-		treeSuite, rungsSuite(p), pipelineSuite, certifySuite}
+		treeSuite, rungsSuite(p), pipelineSuite, certifySuite,
+		memberSuite}
 }
 
 // Select returns the suites of the given names in that order; for none all but those that stand

@@ -31,9 +31,12 @@ type crowd struct {
 
 // newCrowd returns n clients, at least payers. The key of each is that of the client before plus
 // one of 64 steps, in no order, so that sums of them do not meet as those of a series would.
-func newCrowd(n int) (*crowd, error) {
+func newCrowd(n int) (*crowd, error) { return newCrowdOf(n, 1) }
+
+// newCrowdOf is newCrowd in a network of so many members.
+func newCrowdOf(n, members int) (*crowd, error) {
 	network, err := pipelinetest.New(pipelinetest.Config{Clients: payers, Payers: payers,
-		Services: services})
+		Services: services, Members: members})
 	if err != nil {
 		return nil, err
 	}
@@ -175,8 +178,8 @@ type statementWindow struct {
 	evidence *rollup.Evidence // of rung 2
 }
 
-func (c *crowd) statementWindow(clients, acks int) (*statementWindow, error) {
-	h := rollup.NewHeader(c.network.ID, rollup.WindowKey{})
+func (c *crowd) statementWindow(key rollup.WindowKey, clients, acks int) (*statementWindow, error) {
+	h := rollup.NewHeader(c.network.ID, key)
 	statements, roots := make([]rollup.Statement, clients), pattern(clients*len(rollup.Hash{}))
 	for i := range statements {
 		s := &statements[i]

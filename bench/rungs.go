@@ -105,7 +105,7 @@ func (r *rungs) comparison(clients, acks int) (*Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	statements, err := r.crowd.statementWindow(clients, acks)
+	statements, err := r.crowd.statementWindow(rollup.WindowKey{}, clients, acks)
 	if err != nil {
 		return nil, err
 	}

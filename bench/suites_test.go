@@ -246,7 +246,7 @@ func TestRungsSuite(t *testing.T) {
 		t.Errorf("a rollup of rung 3 before its proofs: %v", err)
 	}
 	p := r.circuits[0]
-	window, err := r.crowd.statementWindow(40, 2)
+	window, err := r.crowd.statementWindow(rollup.WindowKey{}, 40, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +288,7 @@ func TestRungsCanRefuse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := c.statementWindow(20, 3)
+	second, err := c.statementWindow(rollup.WindowKey{}, 20, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
