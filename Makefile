@@ -121,13 +121,13 @@ outsider: build ## the independent verifier against files that this build export
 	OUTSIDER_LIES=$(CURDIR)/$(BIN)/lies $(GO) test -count=1 ./...
 
 crash: build ## a network of processes: killed under load (ROUNDS times, default 10), flooded, fed bad input
-	WAYBILL=$(CURDIR)/$(BIN)/waybill CRASH_ROUNDS=$(or $(ROUNDS),10) $(GO) test -count=1 -v -timeout 30m -skip '^(TestKeep|TestFullDisk|TestSigner)$$' ./internal/crash
+	WAYBILL=$(CURDIR)/$(BIN)/waybill CRASH_ROUNDS=$(or $(ROUNDS),10) $(GO) test -count=1 -v -timeout 30m -skip '^(TestKeep|TestFullDisk|TestRecover|TestSigner)$$' ./internal/crash
 
-keep: build ## homes that are backed up, restored, copied and moved under load, and a full disk (as root), with processes
-	WAYBILL=$(CURDIR)/$(BIN)/waybill REQUIRE_WAYBILL=1 $(GO) test -count=1 -v -timeout 10m -run '^(TestKeep|TestFullDisk)$$' ./internal/crash
+keep: build ## homes that are backed up, restored, copied and moved under load, a full disk (as root), a network that goes on as another one; with processes
+	WAYBILL=$(CURDIR)/$(BIN)/waybill REQUIRE_WAYBILL=1 $(GO) test -count=1 -v -timeout 10m -run '^(TestKeep|TestFullDisk|TestRecover)$$' ./internal/crash
 
 signer: build ## a member's keys in a signer process that is killed under load, with processes (20 s)
-	WAYBILL=$(CURDIR)/$(BIN)/waybill WAYBILL_REQUIRE=1 $(GO) test -count=1 -v -timeout 10m -run '^TestSigner$$' ./internal/crash
+	WAYBILL=$(CURDIR)/$(BIN)/waybill REQUIRE_WAYBILL=1 $(GO) test -count=1 -v -timeout 10m -run '^TestSigner$$' ./internal/crash
 
 doors: build ## attack x port against a real node: honest calls, memory; a table (QUICK=1 for the short form)
 	WAYBILL=$(CURDIR)/$(BIN)/waybill DOORS=$(if $(QUICK),quick,full) REQUIRE_DOORS=1 REQUIRE_WAYBILL=1 \

@@ -68,10 +68,7 @@ func NewDirectory(cfg DirectoryConfig) (*Directory, error) {
 	or(&cfg.Refresh, time.Minute)
 	d := &Directory{cfg: cfg, network: genesis.Network(),
 		stake: genesis.Params.ServeStake, clients: make(map[Pin]*Client)}
-	for _, m := range genesis.Members {
-		d.nodes = append(d.nodes, registry.Node{NodeKey: m.TransportKey, Until: registry.None,
-			Stake: m.Stake, Status: registry.Standing})
-	}
+	d.nodes = genesis.FirstNodes()
 	d.cfg.Node.complete()
 	d.cfg.Node.Committee = genesis.Committee()
 	if d.cfg.Node.Terms == nil && genesis.Params.Rotation != nil {

@@ -77,8 +77,11 @@ func (n *Node) startContent(context.Context) error {
 	return nil
 }
 
-// deliveryDir is where the debts of clients lie, and what was used of the month's volume.
-func (n *Node) deliveryDir() string { return filepath.Join(n.cfg.HomeDir(), "delivery") }
+// DeliveryDir is the folder in a home for the debts of clients, and what was used of the month's
+// volume.
+const DeliveryDir = "delivery"
+
+func (n *Node) deliveryDir() string { return filepath.Join(n.cfg.HomeDir(), DeliveryDir) }
 
 // startCompute makes what runs modules from the store of content.
 func (n *Node) startCompute(d *deliverer, modules compute.Modules) ([]serve.Kind, error) {

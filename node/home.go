@@ -77,12 +77,12 @@ func moved(dir string, err error) error {
 // ErrIdentity says that the keys in a home contradict the genesis file.
 var ErrIdentity = errors.New("node: keys and genesis disagree")
 
-// member returns the index of the node when it is of the genesis committee, where member i is node
-// i.
+// member returns the index of the node when it is of the genesis committee, whose members are
+// nodes.
 func (id *Identity) member() (node uint32, ok bool) {
 	for i := range id.Genesis.Members {
 		if id.Genesis.Members[i].TransportKey == ledger.KeyOf(id.Transport) {
-			return uint32(i), true
+			return id.Genesis.MemberNode(i), true
 		}
 	}
 	return 0, false
@@ -104,7 +104,7 @@ func (id *Identity) check(k signer.Keys) error {
 	if !ok {
 		return nil
 	}
-	m := &id.Genesis.Members[i]
+	m, _ := id.Genesis.Member(i)
 	if m.ConsensusKey != k.Consensus() {
 		return fmt.Errorf("%w: member %d has another consensus key", ErrIdentity, i)
 	}

@@ -247,7 +247,7 @@ func (n *Node) startCommittee(ctx context.Context) error {
 		if n.id.rotates() {
 			break // the ledger says who the members are, and where
 		}
-		if !member || uint32(i) != self {
+		if !member || n.id.Genesis.MemberNode(i) != self {
 			c.Peers = append(c.Peers, committee.Peer{Key: m.TransportKey, Address: m.P2PAddress})
 		}
 	}

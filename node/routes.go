@@ -137,12 +137,7 @@ func (r *routes) Nodes() (serve.Nodes, error) {
 	}
 	params := r.node.chain.View().Params()
 	if list == nil { // nothing is certified yet
-		nodes := serve.Nodes{Stake: params.ServeStake}
-		for _, m := range r.node.id.Genesis.Members {
-			nodes.All = append(nodes.All, registry.Node{NodeKey: m.TransportKey,
-				Until: registry.None, Stake: m.Stake, Status: registry.Standing})
-		}
-		return nodes, nil
+		return serve.Nodes{Stake: params.ServeStake, All: r.node.id.Genesis.FirstNodes()}, nil
 	}
 	return serve.Nodes{List: list.Append(nil), Epoch: list.Record.Epoch, All: list.Nodes,
 		Stake: params.ServeStake, Height: list.Record.Height}, nil

@@ -90,8 +90,8 @@ func (r router) Route(_ context.Context, root rollup.Hash) (found []*client.Clie
 
 // stake is what a member has staked; others count as the least of them does.
 func (r *Replay) stake(node uint32) uint64 {
-	if members := r.cfg.Genesis.Members; int(node) < len(members) {
-		return members[node].Stake
+	if m, is := r.cfg.Genesis.Member(node); is {
+		return m.Stake
 	}
 	return 1
 }

@@ -105,8 +105,7 @@ func (r *Replay) identify(ctx context.Context, s *server) error {
 	if pin.Network != r.network {
 		return fmt.Errorf("node %s is of network %s, not %s", s.url, pin.Network, r.network)
 	}
-	if members := r.cfg.Genesis.Members; int(pin.Node) < len(members) &&
-		members[pin.Node].TransportKey != ledger.Key(pin.Key) {
+	if m, is := r.cfg.Genesis.Member(pin.Node); is && m.TransportKey != ledger.Key(pin.Key) {
 		return fmt.Errorf(
 			"node %s says that it is node %d, whose key is another one in the genesis",
 			s.url, pin.Node)

@@ -74,7 +74,7 @@ rewarded, exactly.
 	for id, commands := range map[string][]*cobra.Command{
 		"node": {newInit(), newGenesis(), newTestnet(), newStart(), newDevnet(), newKeys(),
 			newContent(), newBackup(), newRestore(), newMove(), newSigner(), newUpgrade(),
-			newCeremony(), newNode()},
+			newRecover(), newCeremony(), newNode()},
 		"use": {newStatus(), newTx(), newWallet(), newAck(), newGet(), newCompute(),
 			newReplay(), newEvents(), newExport(), newInvoice(), newComplain()},
 		"check": {newVerify(), newDoctor(), newBench(), newVersion()},

@@ -461,6 +461,7 @@ func signerOf(r *client.RunReceipt, genesis *ledger.Genesis, pinned string) erro
 		return fmt.Errorf("it is of network %v, the genesis file of %v", r.Network,
 			genesis.Network())
 	}
+	m, member := genesis.Member(node)
 	if pinned != "" {
 		pin, err := client.ParsePin(pinned)
 		if err != nil {
@@ -470,8 +471,7 @@ func signerOf(r *client.RunReceipt, genesis *ledger.Genesis, pinned string) erro
 			return fmt.Errorf("it is of node %d with key %v, which is not the pinned one", node,
 				r.NodeKey)
 		}
-	} else if int(node) >= len(genesis.Members) ||
-		genesis.Members[node].TransportKey != ledger.Key(r.NodeKey) {
+	} else if !member || m.TransportKey != ledger.Key(r.NodeKey) {
 		return fmt.Errorf("node %d with key %v is not in the genesis file: give its --pin", node,
 			r.NodeKey)
 	}

@@ -96,6 +96,11 @@ func newGenesisShow() *cobra.Command {
 				signedText(info.Unsigned)),
 			"seats", rotationText(p.Rotation),
 			"proofs", proofText(&p.Proofs))
+		if c := g.Checkpoint; c != nil {
+			text.Pairs(cmd.OutOrStdout(), "goes on", fmt.Sprintf("from block %d of network %s, with "+
+				"nodes %s as members; application hash %s", c.Height, c.Network, text.Ranges(c.Nodes),
+				c.AppHash))
+		}
 		return err
 	}
 	return cmd

@@ -67,17 +67,12 @@ what is signed is the whole file. An entry's HOST has to be an address by then.`
 			}
 			g.Treasury = ledger.Key(key)
 		}
-		f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-		if err != nil {
-			return err
-		}
-		if _, err := f.Write(g.Encode()); err != nil {
-			f.Close()
+		if _, err := writeNew(out, bytes.NewReader(g.Encode())); err != nil {
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s: network %s, which no member has signed yet\n", out,
 			g.Network())
-		return f.Close()
+		return nil
 	}
 	return cmd
 }

@@ -215,8 +215,7 @@ func (f *getFlags) at(ctx context.Context, genesis *ledger.Genesis, book *client
 		if pin, err = asking.Identity(ctx); err != nil {
 			return nil, asking.Explain(err)
 		}
-		if int(pin.Node) >= len(genesis.Members) ||
-			genesis.Members[pin.Node].TransportKey != ledger.Key(pin.Key) {
+		if m, is := genesis.Member(pin.Node); !is || m.TransportKey != ledger.Key(pin.Key) {
 			return nil, fmt.Errorf("node %s says that it is node %d with key %x, which is not in the"+
 				" genesis file: give its --pin if you trust it", node, pin.Node, pin.Key)
 		}

@@ -211,7 +211,7 @@ func memberOf(genesis *ledger.Genesis, key *bls.PublicKey) (uint32, bool) {
 	public := ledger.BLSKey(key.Bytes())
 	for i := range genesis.Members {
 		if genesis.Members[i].BLSKey == public {
-			return uint32(i), true
+			return genesis.MemberNode(i), true
 		}
 	}
 	return 0, false

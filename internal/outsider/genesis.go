@@ -44,7 +44,37 @@ type genesisFile struct {
 		Proofs       proofs   `json:"proofs"`
 		Rotation     *rotates `json:"rotation,omitempty"`
 	} `json:"params"`
-	Committee []memberFile `json:"committee"`
+	Committee  []memberFile `json:"committee"`
+	Checkpoint *checkpoint  `json:"checkpoint,omitempty"`
+}
+
+// checkpoint is the state of another network that this one goes on from.
+type checkpoint struct {
+	Network hexBytes `json:"network"`
+	Height  uint64   `json:"height"`
+	AppHash hexBytes `json:"app_hash"`
+	Nodes   []uint32 `json:"nodes"`
+}
+
+func (c *checkpoint) valid(members int) bool {
+	if c == nil {
+		return true
+	}
+	for i, node := range c.Nodes {
+		if node > 1<<24 || i > 0 && node <= c.Nodes[i-1] {
+			return false
+		}
+	}
+	return len(c.Network) == 32 && c.Height >= 1 && c.Height <= 1<<62 && len(c.AppHash) == 32 &&
+		len(c.Nodes) == members
+}
+
+// node returns which node a member is.
+func (f *genesisFile) node(member int) uint32 {
+	if f.Checkpoint != nil {
+		return f.Checkpoint.Nodes[member]
+	}
+	return uint32(member)
 }
 
 type memberFile struct {
@@ -160,7 +190,7 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 			return nil, fmt.Errorf("genesis: committee[%d]: %w", i, err)
 		}
 		g.members = append(g.members,
-			member{uint32(i), m.Stake / 1_000_000, m.BLSKey, key, m.TransportKey})
+			member{f.node(i), m.Stake / 1_000_000, m.BLSKey, key, m.TransportKey})
 	}
 	if err := g.firstTerm(f); err != nil {
 		return nil, fmt.Errorf("genesis: %w", err)
@@ -196,6 +226,8 @@ func (f *genesisFile) check() error {
 		return errors.New("proofs")
 	case len(f.Committee) < 1 || len(f.Committee) > 8*255:
 		return errors.New("committee size")
+	case !f.Checkpoint.valid(len(f.Committee)):
+		return errors.New("checkpoint")
 	}
 	seen := map[string]bool{}
 	var stakes uint64
@@ -283,6 +315,12 @@ func (f *genesisFile) canonical() []byte {
 			b = le.AppendUint32(b, v)
 		}
 		b = le.AppendUint16(b, r.Reward)
+	}
+	if c := f.Checkpoint; c != nil {
+		b = append(le.AppendUint64(append(b, c.Network...), c.Height), c.AppHash...)
+		for _, node := range c.Nodes {
+			b = le.AppendUint32(b, node)
+		}
 	}
 	return b
 }

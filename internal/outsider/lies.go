@@ -91,8 +91,10 @@ func (l *lie) parties(r *reader) (*parties, error) {
 	asked := l.asksNode || l.asksClient || l.asksService
 	switch there := r.uint(1); {
 	case there == 0 && !l.asksClient && !l.asksService && l.kind != 16:
-		if l.asksNode && int64(l.node) < int64(len(l.g.members)) {
-			p.nodeKey = l.g.members[l.node].nodeKey
+		at := slices.IndexFunc(l.g.members,
+			func(m member) bool { return uint64(m.node) == uint64(l.node) })
+		if l.asksNode && at >= 0 {
+			p.nodeKey = l.g.members[at].nodeKey
 		} else if l.asksNode {
 			return nil, errors.New("witness: none, and the genesis file does not have the node")
 		}

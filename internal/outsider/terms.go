@@ -163,7 +163,7 @@ func (g *Genesis) firstTerm(f *genesisFile) error {
 	total := new(big.Int)
 	for i := range f.Committee {
 		all = append(all[:len(all):len(all)], f.Committee[i].BLSKey...)
-		among = append(among, candidate{uint32(i), min(f.Committee[i].Stake, r.StakeCap)})
+		among = append(among, candidate{f.node(i), min(f.Committee[i].Stake, r.StakeCap)})
 		total.Add(total, new(big.Int).SetUint64(among[i].weight))
 	}
 	if total.Cmp(big.NewInt(100_000_000)) < 0 {
@@ -174,8 +174,8 @@ func (g *Genesis) firstTerm(f *genesisFile) error {
 		t.seats = append(t.seats, seat{winner(t.seed[:], 0, s, int(r.Seats), among), 0})
 	}
 	g.keys = map[uint32]member{}
-	for i, m := range g.members {
-		g.keys[uint32(i)] = m
+	for _, m := range g.members {
+		g.keys[m.node] = m
 	}
 	t.members = g.seated(t.seats, g.keys)
 	g.terms = []term{t}

@@ -77,9 +77,13 @@ type app struct {
 }
 
 // Info tells the engine where the persisted state stands, so that it replays the blocks that are
-// missing.
+// missing. Blocks of a network before this one are none of the engine's.
 func (a *app) Info(context.Context, *abci.RequestInfo) (*abci.ResponseInfo, error) {
-	return &abci.ResponseInfo{Data: "waybill", LastBlockHeight: a.view.Load().Height(),
+	height := a.view.Load().Height()
+	if height < a.genesis.InitialHeight() {
+		height = 0
+	}
+	return &abci.ResponseInfo{Data: "waybill", LastBlockHeight: height,
 		LastBlockAppHash: a.hash[:]}, nil
 }
 

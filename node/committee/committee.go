@@ -43,9 +43,11 @@ var (
 		"committee: no place in the line of this sender's transactions, try again later")
 	ErrCatchingUp = errors.New("committee: catching up with the chain, try again later")
 	ErrGenesis    = errors.New("committee: the store belongs to another genesis")
-	ErrKey        = errors.New("committee: not the BLS key that the ledger has for this node")
-	ErrSignState  = errors.New("committee: the record of the last signed vote is missing")
-	ErrElsewhere  = errors.New("committee: another process votes with this node's consensus key")
+	// ErrNotRecovered says that a store has no ledger, where the genesis goes on with one.
+	ErrNotRecovered = errors.New("committee: the store lacks the state that the genesis goes on with")
+	ErrKey          = errors.New("committee: not the BLS key that the ledger has for this node")
+	ErrSignState    = errors.New("committee: the record of the last signed vote is missing")
+	ErrElsewhere    = errors.New("committee: another process votes with this node's consensus key")
 )
 
 // BlockError says that the committee decided a block that cannot be executed here. The store has

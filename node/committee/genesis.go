@@ -26,13 +26,14 @@ func genesisDoc(g *ledger.Genesis, appHash [32]byte) (*types.GenesisDoc, error) 
 	doc := &types.GenesisDoc{
 		GenesisTime:     g.GenesisTime,
 		ChainID:         g.ChainID,
-		InitialHeight:   1,
+		InitialHeight:   g.InitialHeight(),
 		ConsensusParams: params,
 		AppHash:         appHash[:],
 	}
 	for _, m := range g.Committee().Members {
+		member, _ := g.Member(m.Node)
 		doc.Validators = append(doc.Validators, types.GenesisValidator{
-			PubKey: cmted25519.PubKey(g.Members[m.Node].ConsensusKey[:]),
+			PubKey: cmted25519.PubKey(member.ConsensusKey[:]),
 			Power:  int64(m.Power),
 		})
 	}

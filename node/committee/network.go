@@ -103,8 +103,8 @@ func (e *Engine) followCommittees(s *port.Switch, c *Config) func(*ledger.View) 
 		}
 		if now.fetching || view.Height() == 0 {
 			for i := range c.Genesis.Members {
-				if !slices.Contains(nodes, uint32(i)) {
-					nodes = append(nodes, uint32(i))
+				if node := c.Genesis.MemberNode(i); !slices.Contains(nodes, node) {
+					nodes = append(nodes, node)
 				}
 			}
 		}

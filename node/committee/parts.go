@@ -87,6 +87,9 @@ func (p *parts) replay(ctx context.Context, doc *types.GenesisDoc, log log.Logge
 	if p.state, err = p.states.LoadFromDBOrGenesisDoc(doc); err != nil {
 		return err
 	}
+	if err := p.replayFirst(ctx, doc, log); err != nil {
+		return err
+	}
 	h := consensus.NewHandshaker(p.states, p.state, p.blocks, doc)
 	h.SetLogger(log.With("module", "consensus"))
 	h.SetEventBus(p.events)

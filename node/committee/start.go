@@ -46,7 +46,7 @@ func Start(ctx context.Context, c Config) (_ *Engine, err error) {
 		e.app.retain.evidence = *c.evidence
 	}
 	voter, err := c.voter(engineConfig.PrivValidatorStateFile(),
-		e.app.view.Load().Height() > 0 && e.app.judged(e.app.view.Load()))
+		e.app.view.Load().Height() >= c.Genesis.InitialHeight() && e.app.judged(e.app.view.Load()))
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +99,9 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 	if err != nil {
 		return nil, fmt.Errorf("committee: %w", err)
 	}
+	if height+1 < c.Genesis.InitialHeight() {
+		return nil, ErrNotRecovered
+	}
 	if height > 0 {
 		if a.state, err = ledger.Restore(c.Genesis, records); err != nil {
 			return nil, fmt.Errorf("committee: restore the ledger: %w", err)
@@ -142,6 +145,15 @@ func bindGenesis(c *Config) error {
 		return ErrGenesis
 	}
 	return nil
+}
+
+// BoundGenesis returns the genesis of the chain that a store has, nil when it has none.
+func BoundGenesis(s *store.Store) (*ledger.Genesis, error) {
+	b, err := s.KV("committee").Get([]byte("genesis"))
+	if err != nil || b == nil {
+		return nil, err
+	}
+	return ledger.ParseGenesis(b)
 }
 
 // mempoolSize is how many transactions may wait.

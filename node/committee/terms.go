@@ -20,11 +20,11 @@ type directory struct {
 	known uint32 // keys of the ledger that are in it
 }
 
-// newDirectory returns the directory of a genesis: member i is node i.
+// newDirectory returns the directory of a genesis.
 func newDirectory(g *ledger.Genesis) *directory {
 	d := &directory{nodes: make(map[string]uint32)}
 	for i, m := range g.Members {
-		d.nodes[address(m.ConsensusKey)] = uint32(i)
+		d.nodes[address(m.ConsensusKey)] = g.MemberNode(i)
 	}
 	return d
 }

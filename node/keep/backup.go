@@ -71,7 +71,10 @@ func Backup(ctx context.Context, c *config.Loaded, w io.Writer, o Options) (h *H
 
 // openStore opens the store of a home whose node does not run.
 func openStore(c *config.Loaded) (*store.Store, error) {
-	dir := c.Path(c.Store.Path)
+	return openStoreAt(c.Path(c.Store.Path))
+}
+
+func openStoreAt(dir string) (*store.Store, error) {
 	if _, err := os.Stat(filepath.Join(dir, "LOCK")); err != nil { // it would be made
 		return nil, fmt.Errorf("keep: no store: %w", err)
 	}

@@ -72,10 +72,8 @@ func (*genesisParties) Rollups() (uint32, rollup.Hash, bool) { return 0, rollup.
 func (*genesisParties) Price(uint32, uint32) (uint64, bool) { return 0, false }
 
 func (g *genesisParties) NodeKey(node uint32) (key [32]byte, ok bool) {
-	if int64(node) >= int64(len(g.NodeKeys)) {
-		return key, false
-	}
-	return g.NodeKeys[node], true
+	key, ok = g.NodeKeys[node]
+	return key, ok
 }
 
 func (g *genesisParties) Committee(term uint32) (*rollup.Committee, bool) {

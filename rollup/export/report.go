@@ -21,8 +21,8 @@ type Trust struct {
 	// TermEpochs is after how many epochs a seat is drawn anew, when committees rotate.
 	TermEpochs int
 	Shares     rollup.Shares
-	Reward     uint16     // of the protocol's share, to the committee, in basis points
-	NodeKeys   [][32]byte // of the genesis' nodes, for lies that they told
+	Reward     uint16              // of the protocol's share, to the committee, in basis points
+	NodeKeys   map[uint32][32]byte // of the genesis' nodes, for lies that they told
 
 	// Proofs returns a verifier from the verifying key that the file holds, once it has the digest
 	// that the registry has for the circuit's size; nil when the program has none.
@@ -43,8 +43,9 @@ type Trust struct {
 func TrustOf(g *ledger.Genesis) *Trust {
 	t := &Trust{Network: g.Network(), Terms: g.Terms(), Shares: g.Params.Shares,
 		Development: g.Params.Proofs.Development}
+	t.NodeKeys = make(map[uint32][32]byte, len(g.Members))
 	for i := range g.Members {
-		t.NodeKeys = append(t.NodeKeys, g.Members[i].TransportKey)
+		t.NodeKeys[g.MemberNode(i)] = g.Members[i].TransportKey
 	}
 	if r := g.Params.Rotation; r != nil {
 		t.TermEpochs, t.Reward = int(r.TermEpochs), r.Reward

@@ -10,7 +10,8 @@ import (
 
 // Canonical returns the bytes that name the network (section 3): the fields in the document's
 // order, without proofs and signatures, which sign the network. What rotates follows the committee,
-// and nothing does where nothing rotates: no two geneses have the same bytes.
+// and then the checkpoint, where there are such; their sizes tell: no two geneses have the same
+// bytes.
 func (g *Genesis) Canonical() []byte {
 	p := &g.Params
 	b := le.AppendUint16(nil, uint16(g.Version))
@@ -43,6 +44,9 @@ func (g *Genesis) Canonical() []byte {
 			b = le.AppendUint32(b, v)
 		}
 		b = le.AppendUint16(b, r.Reward)
+	}
+	if c := g.Checkpoint; c != nil {
+		b = c.appendCanonical(b)
 	}
 	return b
 }

@@ -96,7 +96,7 @@ func testGenesis(stakes ...uint64) *Genesis {
 func signGenesis(g *Genesis) {
 	net := g.Network()
 	for i := range g.Members {
-		m, name := &g.Members[i], fmt.Sprintf("node%d", i)
+		m, name := &g.Members[i], fmt.Sprintf("node%d", g.MemberNode(i))
 		m.Proof = prove(net, name, rollup.RoleNode, m.Owner)
 		m.NodeSignature = SignNode(net, m.Owner, m.BLSKey, accountKey(name+" transport"))
 	}

@@ -33,7 +33,9 @@ type Genesis struct {
 	GenesisTime time.Time `json:"genesis_time"` // start of epoch 0
 	Treasury    Key       `json:"treasury"`     // signs deposits
 	Params      Params    `json:"params"`
-	Members     []Member  `json:"committee"` // member i is node i
+	Members     []Member  `json:"committee"` // member i is node i, see MemberNode
+	// Checkpoint is nil for a network that begins with nothing but its committee
+	Checkpoint *Checkpoint `json:"checkpoint,omitempty"`
 	// Rehearsed is a version of the rules as which this program executes those of Version, to
 	// rehearse an upgrade; 0: none. It is not in the file, and only a network with development
 	// proofs may have it.
@@ -145,8 +147,9 @@ func (g *Genesis) Committee() *rollup.Committee {
 	c := &rollup.Committee{}
 	powers := seats.Powers()
 	for i, node := range seats.Members() {
+		position, _ := all.Position(node)
 		c.Members = append(c.Members, rollup.Member{Node: node, Power: uint64(powers[i]),
-			Key: all.Members[node].Key})
+			Key: all.Members[position].Key})
 	}
 	return c
 }
@@ -156,7 +159,7 @@ func (g *Genesis) firstSeats(all *rollup.Committee) (rotation.Seats, rollup.Hash
 	r, seed := g.Params.Rotation, rotation.FirstSeed(g.Network(), all)
 	list := make([]rotation.Candidate, len(g.Members))
 	for i := range g.Members {
-		list[i] = rotation.Candidate{Node: uint32(i), Weight: min(g.Members[i].Stake, r.StakeCap)}
+		list[i] = rotation.Candidate{Node: g.MemberNode(i), Weight: min(g.Members[i].Stake, r.StakeCap)}
 	}
 	candidates, err := rotation.NewCandidates(list)
 	if err != nil {
@@ -188,7 +191,7 @@ func (g *Genesis) everyMember() *rollup.Committee {
 		if err != nil {
 			panic(fmt.Sprintf("ledger: committee of an invalid genesis: member %d: %v", i, err))
 		}
-		c.Members[i] = rollup.Member{Node: uint32(i), Power: m.Power(), Key: key}
+		c.Members[i] = rollup.Member{Node: g.MemberNode(i), Power: m.Power(), Key: key}
 	}
 	return c
 }
@@ -230,6 +233,9 @@ func (g *Genesis) Validate() error {
 		}
 	}
 	if err := p.Rotation.validate(p.UnbondSeconds); err != nil {
+		return err
+	}
+	if err := g.Checkpoint.validate(g); err != nil {
 		return err
 	}
 	return g.validateMembers()

@@ -101,10 +101,10 @@ func (d *genesisDecoder) fail(path, format string, args ...any) {
 	}
 }
 
-// optional is the one field that a genesis may leave out.
-const optional = "params.rotation"
+// optional are the fields that a genesis may leave out.
+var optional = []string{"params.rotation", "checkpoint"}
 
-// object hands each field of v to its reader: all of them must be there but the optional one, and
+// object hands each field of v to its reader: all of them must be there but the optional ones, and
 // no others.
 func (d *genesisDecoder) object(path string, v any, fields map[string]func(path string, v any)) {
 	object, ok := v.(map[string]any)
@@ -120,7 +120,7 @@ func (d *genesisDecoder) object(path string, v any, fields map[string]func(path 
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		if v, ok := object[name]; ok {
 			fields[name](join(path, name), v)
-		} else if join(path, name) != optional {
+		} else if !slices.Contains(optional, join(path, name)) {
 			d.fail(join(path, name), "missing")
 		}
 	}
@@ -138,6 +138,23 @@ func (d *genesisDecoder) genesis(g *Genesis, tree any) {
 			g.Members = make([]Member, len(array))
 			for i, v := range array {
 				d.member(fmt.Sprintf("%s[%d]", path, i), v, &g.Members[i])
+			}
+		},
+		"checkpoint": func(path string, v any) {
+			g.Checkpoint = new(Checkpoint)
+			d.checkpoint(path, v, g.Checkpoint)
+		},
+	})
+}
+
+func (d *genesisDecoder) checkpoint(path string, v any, c *Checkpoint) {
+	d.object(path, v, map[string]func(string, any){
+		"network":  d.binary(&c.Network),
+		"height":   func(path string, v any) { c.Height = int64(d.number(path, v, 63)) },
+		"app_hash": d.binary(&c.AppHash),
+		"nodes": func(path string, v any) {
+			for i, v := range d.array(path, v) {
+				c.Nodes = append(c.Nodes, uint32(d.number(fmt.Sprintf("%s[%d]", path, i), v, 32)))
 			}
 		},
 	})

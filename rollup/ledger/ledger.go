@@ -27,7 +27,8 @@
 // tickets took of it. settle.go: its division. registry.go: the trees whose root is in records.
 // records.go, restore.go: what is stored, and the way back. terms.go: whose signature counts when.
 // rotation.go, seat.go, rotation_records.go: how committees follow each other. view.go, world.go,
-// vector.go, windows.go: the state and its snapshots.
+// vector.go, windows.go: the state and its snapshots. recover.go: how another
+// network begins with it.
 package ledger
 
 import (
@@ -238,8 +239,8 @@ func (s *State) addAccount(key Key) uint32 {
 	return index
 }
 
-// New returns the state that a genesis describes, before the first block. The error is a
-// *GenesisError.
+// New returns the state that a genesis describes, before the first block; with a checkpoint it has
+// nobody but the committee, and is for Restore. The error is a *GenesisError.
 func New(g *Genesis) (*State, error) {
 	if err := g.Validate(); err != nil {
 		return nil, err
@@ -257,6 +258,12 @@ func New(g *Genesis) (*State, error) {
 	s.time = g.GenesisTime.UnixNano()
 	s.starts = []start{{time: s.time}}
 	s.appHash = genesisHash(digest)
+	if g.Checkpoint != nil {
+		if err := s.recovered(g); err != nil {
+			return nil, err
+		}
+		return s, s.buildRegistry()
+	}
 	for _, k := range g.Params.Proofs.Keys {
 		s.setProofKey(ProofKeyTerm{Statements: k.Statements, Key: k.Key, Until: Forever})
 	}

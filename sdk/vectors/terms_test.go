@@ -53,7 +53,15 @@ func terms(t *testing.T) object {
 	rest := settlement[rollup.RecordSize:]
 	signed := rest[:1+int(rest[0])+rollup.SignatureSize]
 	certificate := append(binary.LittleEndian.AppendUint64(nil, record.Height), signed...)
-	return object{"genesis": string(genesis), "hand_overs": text(file), "roots": roots,
+	recovered := read("recovered.json")
+	after, err := ledger.ParseGenesis(recovered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, root := after.Network(), after.Committee().Root()
+	return object{"recovered": object{"genesis": string(recovered), "network": text(id[:]),
+		"nodes": after.Checkpoint.Nodes, "root": text(root[:])}, "genesis": string(genesis),
+		"hand_overs": text(file), "roots": roots,
 		"record": text(settlement[:rollup.RecordSize]), "certificate": text(certificate),
 		"term": record.Term, "epoch": record.Epoch, "height": record.Height}
 }

@@ -6,6 +6,7 @@ import { b3k, contextKey } from "./tree.js";
 
 /** A member of the committee: its keys, its stake and its voting power. */
 export interface Member {
+  node: number;
   key: Bytes;
   nodeKey: Bytes;
   stake: bigint; // micro-credits
@@ -55,7 +56,8 @@ export function parseGenesis(text: string): Genesis {
     const b = utf8(string(x));
     w.u16(b.length).raw(b);
   };
-  fields(g, "it", ["version", "chain_id", "genesis_time", "treasury", "params", "committee"]);
+  fields(g, "it", ["version", "chain_id", "genesis_time", "treasury", "params", "committee",
+    ...("checkpoint" in g ? ["checkpoint"] : [])]);
   const rotates = typeof g.params === "object" && g.params !== null && "rotation" in g.params;
   const p = fields(g.params, "params", ["epoch_seconds", "grace_seconds", "grace_blocks",
     "shares", "grant_fee", "grant_epochs", "allowance", "serve_stake", "slash_equivocation",
@@ -93,7 +95,8 @@ export function parseGenesis(text: string): Genesis {
     put(m.peer_address);
     put(m.p2p_address);
     w.u64(stake);
-    committee.push({ key, nodeKey, stake, power: Number(stake / 1_000_000n) });
+    committee.push({ node: committee.length, key, nodeKey, stake,
+      power: Number(stake / 1_000_000n) });
   }
   let rotation: Genesis["rotation"];
   if (rotates) {
@@ -107,6 +110,15 @@ export function parseGenesis(text: string): Genesis {
     w.u32(number(r.evidence_blocks)).u16(number(r.reward));
     rotation = { seats: number(r.seats), stakeCap: large(r.stake_cap) };
     if (rotation.seats < 4 || rotation.seats > 512) throw bad(`${rotation.seats} seats`);
+  }
+  if ("checkpoint" in g) { // it goes on from the state of another network
+    const c = fields(g.checkpoint, "checkpoint", ["network", "height", "app_hash", "nodes"]);
+    w.raw(fromHex(string(c.network), 32)).u64(large(c.height)).raw(fromHex(string(c.app_hash), 32));
+    const nodes = list(c.nodes).map(number);
+    if (nodes.length !== committee.length || nodes.some((n, i) => i > 0 && n <= nodes[i - 1])) {
+      throw bad("nodes that are not those of the committee");
+    }
+    nodes.forEach((node, i) => { w.u32(node); committee[i].node = node; });
   }
   return { network: b3k(contextKey("waybill/network/2"), w.end()), committee,
     serveStake: large(p.serve_stake), rotation };

@@ -101,7 +101,7 @@ export function parseNodeList(b: Uint8Array, committees: Committees):
 
 /** The nodes before a record is certified. */
 export const genesisNodes = (genesis: Genesis): RegisteredNode[] =>
-  genesis.committee.map((m, node) => ({ node, key: m.nodeKey, since: 0, until: 2 ** 32 - 1,
+  genesis.committee.map((m) => ({ node: m.node, key: m.nodeKey, since: 0, until: 2 ** 32 - 1,
     stake: m.stake, convicted: false }));
 
 /** The nodes that may serve in an epoch. */

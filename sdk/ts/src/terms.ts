@@ -27,7 +27,7 @@ function firstSeats(genesis: Genesis, seats: number, cap: bigint): number[] {
   return Array.from({ length: seats }, (_, seat) => {
     const x = point(seed, seat, total * BigInt(seat) / BigInt(seats),
       total * BigInt(seat + 1) / BigInt(seats));
-    return sums.findIndex((sum) => sum > x);
+    return genesis.committee[sums.findIndex((sum) => sum > x)].node;
   });
 }
 
@@ -101,11 +101,11 @@ export class Terms implements Committees {
     this.storage = storage;
     const { committee, rotation } = genesis;
     if (rotation === undefined) {
-      this.fixed = committee.map((m, node) => ({ node, key: m.key, power: m.power }));
+      this.fixed = committee.map((m) => ({ node: m.node, key: m.key, power: m.power }));
       this.state = { last: 0, recent: [], keys: new Map(), past: { count: 0, peaks: [] } };
       return;
     }
-    const keys = new Map(committee.map((m, node) => [node, m.key]));
+    const keys = new Map(committee.map((m) => [m.node, m.key]));
     const seats = firstSeats(genesis, rotation.seats, rotation.stakeCap);
     this.state = { last: 0, recent: [{ seats, epoch: -1 }], keys,
       past: grow({ count: 0, peaks: [] }, termLeaf(0, seated(seats, keys))) };

@@ -304,3 +304,12 @@ test("hand-overs that do not hold", async () => {
   await assert.rejects(fixed.take(file), w.ProtocolError);
   await fixed.follow(5, () => assert.fail("asked where nothing changes"));
 });
+
+test("a network that goes on from another one's state", () => {
+  const v = vectors.terms.recovered;
+  const genesis = w.parseGenesis(v.genesis);
+  same(genesis.network, v.network);
+  assert.deepEqual(genesis.committee.map((m) => m.node), v.nodes);
+  same(new w.Terms(genesis).root(0), v.root);
+  assert.throws(() => w.parseGenesis(v.genesis.replace('"height"', '"heights"')), w.ProtocolError);
+});
