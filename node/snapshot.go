@@ -161,6 +161,9 @@ func (n *Node) fillChain(s *telemetry.Snapshot, view *ledger.View, engine *commi
 		Mempool:    engine.Mempool, Skew: engine.Clock.Skew.Seconds(), SkewAt: engine.Clock.At,
 	}
 	s.Chain.Unsigned, s.Chain.Certified = view.Records()
+	if engine.Snapshotless != nil {
+		s.Chain.Snapshotless = engine.Snapshotless.Error()
+	}
 	if engine.Err != nil {
 		s.Chain.Failure = engine.Err.Error()
 	}

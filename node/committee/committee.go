@@ -224,7 +224,10 @@ type Status struct {
 	Mempool    int           // transactions waiting
 	CatchingUp bool          // blocks are fetched instead of voted on
 	Member     int           // this node's position in the committee, -1 when it has none
-	Err        error         // why the chain cannot go on here; nil when it can
+	// Snapshotless is why this node does not sign the hand-over that waits; nil when it does, and
+	// when none waits for it.
+	Snapshotless error
+	Err          error // why the chain cannot go on here; nil when it can
 }
 
 // Status returns the engine's condition.
@@ -236,7 +239,7 @@ func (e *Engine) Status() Status {
 		Votes:   e.app.votes.status(view.Committee()),
 		Doubles: e.app.doubles.status(view.Committee()), Clock: e.app.clock.status(),
 		Mempool: e.parts.mempool.Size(), CatchingUp: e.parts.consensus.WaitSync(),
-		Member: e.app.position(view),
+		Member: e.app.position(view), Snapshotless: e.app.snapshotless(view),
 	}
 	select {
 	case <-e.failed:

@@ -175,3 +175,20 @@ func (e *Engine) SnapshotChunk(height, index uint64) ([]byte, []rollup.Hash, err
 	}
 	return e.app.snapshots.Chunk(height, index)
 }
+
+// snapshotless returns why this node does not sign the hand-over that waits.
+func (a *app) snapshotless(view *ledger.View) error {
+	_, height, waits := view.HandOver()
+	if !waits || height == 0 {
+		return nil
+	}
+	node, known := a.self()
+	if !known {
+		return nil
+	}
+	if _, signs := view.Elected().Position(node); !signs {
+		return nil
+	}
+	_, err := a.snapshot(height)
+	return err
+}

@@ -79,6 +79,9 @@ func Checks(s *Snapshot) []Check {
 	if len(s.Proving.Keys) > 0 {
 		checks = append(checks, proofCheck(&s.Proving))
 	}
+	if s.Rotation != nil {
+		checks = append(checks, snapshotCheck(s))
+	}
 	return append(checks, alarmCheck(s), stuckCheck(s), sync, peersCheck(s), votesCheck(s),
 		clockCheck(s), keysCheck(s), registrationCheck(s), upgradeCheck(s),
 		Check{Name: "serving", OK: !s.ShuttingDown, Detail: servingText(s)},

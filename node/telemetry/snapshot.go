@@ -310,6 +310,10 @@ type Chain struct {
 
 	Mempool int `json:"mempool"` // transactions waiting
 
+	// Snapshotless is why this member does not sign the hand-over that waits: it lacks the snapshot of
+	// the ledger that is signed with it. Empty when it signs, and when none waits.
+	Snapshotless string `json:"snapshotless,omitzero"`
+
 	// Certified is the height of the last block whose record the committee signed, of those that are
 	// kept, and Unsigned how many records wait for that: exports of what they hold have to.
 	Certified uint64 `json:"certified"`

@@ -76,6 +76,15 @@ func keysCheck(s *Snapshot) Check {
 	return Check{Name: "keys", OK: true, Detail: "nobody else was seen to sign with them"}
 }
 
+// snapshotCheck warns when this member leaves the others to hand over.
+func snapshotCheck(s *Snapshot) Check {
+	if why := s.Chain.Snapshotless; why != "" {
+		return Check{Name: "snapshot", OK: true, Warning: true,
+			Detail: "this node does not sign the hand-over that waits: " + text.Line(why)}
+	}
+	return Check{Name: "snapshot", OK: true, Detail: "no hand-over waits for one of this node"}
+}
+
 // registrationCheck warns when a node that is to serve is not registered. A node that only follows
 // the chain needs no place in the ledger.
 func registrationCheck(s *Snapshot) Check {

@@ -19,6 +19,12 @@ func TestAges(t *testing.T) {
 		{"clock", "200ms from the chain's, at most 5s", false, func(*Snapshot) {}},
 		{"clock", "200ms from the chain's, at most 5s, measured 20s ago", false, old},
 		{"clock", "not measured yet", false, func(s *Snapshot) { s.Chain.SkewAt = time.Time{} }},
+		{"snapshot", "no hand-over waits for one of this node", false,
+			func(s *Snapshot) { s.Rotation = new(Rotation) }},
+		{"snapshot", "this node does not sign the hand-over that waits: no space left on device", true,
+			func(s *Snapshot) {
+				s.Rotation, s.Chain.Snapshotless = new(Rotation), "no space left on device"
+			}},
 		{"blocks", "block 10 is 20s old, at most 30s", true, old},
 		{"blocks", "block 10 is 12s old, at most 30s; none came since the start", true,
 			func(s *Snapshot) {

@@ -119,6 +119,9 @@ var terms = []Term{
 			"reach each other"},
 	{SetCheck, "votes", "", "the chain carries the votes of every member",
 		"the check names the member: its operator should look at its log, and at its clock"},
+	{SetCheck, "snapshot", "", "the ledger's snapshot is there when a hand-over is to be signed",
+		"the log says why it was not written: most likely the disk is full, or slow; the others of the " +
+			"committee hand over without this node, and after the epoch all do without a snapshot"},
 	{SetCheck, "keys", "", "no other process votes with this node's keys",
 		"one home runs twice, or a copy of it does: stop one, and never start it again"},
 	{SetCheck, "registration", "", "the ledger registers the node, if it is to take acks",

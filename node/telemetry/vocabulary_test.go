@@ -124,6 +124,7 @@ func everything(t *testing.T) Snapshot {
 	s.Signer = Signer{Address: "unix:///run/signer"}
 	s.Content = Content{On: true, Refusals: count(names(delivery.Reasons()))}
 	s.Compute = Compute{On: true, Outcomes: count(names(delivery.Outcomes()))}
+	s.Rotation = new(Rotation)
 	return s
 }
 

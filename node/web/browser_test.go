@@ -310,7 +310,7 @@ func TestPage(t *testing.T) {
 			"gained-in": {"credits in 3 h"},
 			"f-earning": {"1\u202f200.35 in epoch 11", "144M", "18.4T"},
 			"past-peak": {"acks/s"},
-			"wrong":     {"1 of 17 checks needs attention"},
+			"wrong":     {"1 of 18 checks needs attention"},
 			"t-wrong":   {"stuck", "will not be ordered", "before the epoch is settled"},
 			"t-stages":  {"admit", "verify", "commit", "window", "cosign", "seal", "certify"},
 			"f-rollups": {"1.2M · 7.9M", "88.0k of 90.1k"},

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/snapshot"
 )
 
 // TestVectorSnapshots compares a vector and all its snapshots with plain slices under random pushes
@@ -243,8 +245,9 @@ func rollupCount(n int) string {
 	return map[int]string{10_000: "10k", 100_000: "100k"}[n]
 }
 
-// BenchmarkRestore is the time to restore a registry of a million clients.
-func BenchmarkRestore(b *testing.B) {
+// BenchmarkSnapshot is what the snapshot of a ledger with a million clients costs: to write and
+// hash it, and to read it and restore the ledger.
+func BenchmarkSnapshot(b *testing.B) {
 	g := testGenesis(1)
 	s, stored := newState(b, g), storage{}
 	s.Begin(1, genesisTime)
@@ -258,19 +261,38 @@ func BenchmarkRestore(b *testing.B) {
 	for k, v := range stored.all() {
 		records = append(records, Record{k, v})
 	}
-	b.ResetTimer()
-	for b.Loop() {
-		_, err := Restore(g, func(yield func([]byte, []byte) bool) {
+	var stream bytes.Buffer
+	b.Run("write", func(b *testing.B) {
+		for b.Loop() {
+			stream.Reset()
+			w := snapshot.NewWriter(&stream)
 			for _, r := range records {
-				if !yield(r.Key, r.Value) {
-					return
+				if err := w.Put(r.Key, r.Value); err != nil {
+					b.Fatal(err)
 				}
 			}
-		})
-		if err != nil {
-			b.Fatal(err)
+			summary, _, err := w.End()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(summary.Bytes))
 		}
-	}
+		b.ReportMetric(float64(stream.Len())/1e6, "MB")
+	})
+	b.Run("restore", func(b *testing.B) {
+		for b.Loop() {
+			_, err := Restore(g, func(yield func([]byte, []byte) bool) {
+				for r, err := range snapshot.Records(bytes.NewReader(stream.Bytes())) {
+					if err != nil || !yield(r.Key, r.Value) {
+						return
+					}
+				}
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 // BenchmarkApplyTicket is the cost of a ticket that was checked before, and of one that

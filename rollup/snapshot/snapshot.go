@@ -4,12 +4,14 @@
 package snapshot
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -128,11 +130,12 @@ func (w *Writer) End() (Summary, []byte, error) {
 // Tree returns the tree over chunks with these hashes, which it keeps.
 func Tree(leaves []byte) *rollup.Tree { return rollup.TreeOfLeaves(TreeKind, leaves) }
 
-// Records reads a whole stream and nothing after it. It allocates no more than twice what the
+// Records reads a whole stream, through a buffer. It allocates no more than twice what the
 // stream has already shown of a value. Key and value are valid until the next pair. After the first
 // error, ErrRecords or the reader's, in a pair without a key, there are no more.
 func Records(from io.Reader) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
+		from := bufio.NewReaderSize(from, 1<<16)
 		var r Record
 		var last []byte
 		for {
@@ -167,7 +170,7 @@ func (r *Record) read(from io.Reader) error {
 	if size[0] == 0 {
 		return fmt.Errorf("%w: an empty key", ErrRecords)
 	}
-	r.Key = append(r.Key[:0], make([]byte, size[0])...)
+	r.Key = slices.Grow(r.Key[:0], int(size[0]))[:size[0]]
 	if _, err := io.ReadFull(from, r.Key); err != nil {
 		return cut(err)
 	}
@@ -182,7 +185,7 @@ func (r *Record) read(from io.Reader) error {
 	for left := int(length); left > 0; {
 		n := min(left, max(4096, len(r.Value)))
 		before := len(r.Value)
-		r.Value = append(r.Value, make([]byte, n)...)
+		r.Value = slices.Grow(r.Value, n)[:before+n]
 		if _, err := io.ReadFull(from, r.Value[before:]); err != nil {
 			return cut(err)
 		}
