@@ -22,10 +22,10 @@ race: ## the concurrent rooms under the race detector
 	$(GO) test -race -timeout 20m ./pipeline/... ./node/...
 
 OUT ?= $(BIN)/bench
-bench: ## measured ratios and OUT/report.html (BENCH=name for one suite, QUICK=1; BENCH=network loads a network of NODES=8 processes); against blst too where a C compiler is, with gas after make solidity
+bench: ## measured ratios and OUT/report.html (BENCH=name for one suite, QUICK=1; BENCH=network loads a network of NODES=8 processes, BENCH=delivery compares with nginx for CLIENTS=64); against blst too where a C compiler is, with gas after make solidity
 	@args="$(if $(QUICK),--quick) --out $(abspath $(OUT)) $(if $(wildcard $(BIN)/gas.json),--gas $(abspath $(BIN))/gas.json) $(BENCH)"; \
-	if [ "$(BENCH)" = network ]; \
-	then $(MAKE) build && $(BIN)/waybill bench $(if $(NODES),--nodes $(NODES)) $$args; \
+	if [ -n "$(filter network delivery,$(BENCH))" ]; \
+	then $(MAKE) build && $(BIN)/waybill bench $(if $(NODES),--nodes $(NODES)) $(if $(CLIENTS),--clients $(CLIENTS)) $$args; \
 	elif [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v $$($(GO) env CC) >/dev/null; \
 	then $(GO) build -C bench/peers -ldflags "-X main.version=$(VERSION)" -o $(abspath $(BIN))/peers . && $(BIN)/peers $$args; \
 	else $(MAKE) build && $(BIN)/waybill bench $$args; fi

@@ -1,6 +1,7 @@
 package loopback
 
 import (
+	"crypto/tls"
 	"errors"
 	"os"
 	"runtime"
@@ -118,5 +119,52 @@ func TestUsage(t *testing.T) {
 	}
 	if got := usageOf(1 << 30); got != (usage{}) {
 		t.Errorf("a process that is not there: %+v", got)
+	}
+}
+
+// TestPlain: nginx serves the folder that a node delivers, and its client takes nothing else.
+func TestPlain(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	c, err := newContent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := c.add(1, 100_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := startNginx(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := c.close(); err != nil {
+			t.Error(err)
+		}
+		if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+	}()
+	if server == nil {
+		t.Skip("nginx is not installed")
+	}
+	defer func() {
+		if err := server.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	p := newPlain(server.url, &tls.Config{RootCAs: c.roots})
+	defer p.http.CloseIdleConnections()
+	if err := p.fetch(t.Context(), root, 100_000); err != nil {
+		t.Error(err)
+	}
+	if err := p.fetch(t.Context(), root, 99_999); !errors.Is(err, errOther) {
+		t.Errorf("fewer bytes: %v", err)
+	}
+	if err := p.fetch(t.Context(), rollup.Hash{1}, 100_000); !errors.Is(err, errOther) {
+		t.Errorf("what is not there: %v", err)
+	}
+	if len(server.pids()) < 2 {
+		t.Errorf("no workers: %v", server.pids())
 	}
 }

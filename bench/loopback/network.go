@@ -6,9 +6,11 @@
 // verifies can tell, and which make a signature cheap for who knows them: the generator is not to
 // be what a network waits for.
 //
+// The suite delivery has such a node deliver content beside nginx.
+//
 // Files: suite.go is the suite, process.go one process and what it uses, network.go the network and
 // who is registered on it, sign.go the acks, load.go offers them, certify.go sees what becomes of
-// them.
+// them; delivery.go is the suite delivery, nginx.go the web server beside it.
 package loopback
 
 import (
@@ -43,6 +45,8 @@ type Config struct {
 	Epoch   time.Duration // its length; whole seconds
 	Window  time.Duration // age at which a window closes
 	Grace   time.Duration // wait before an epoch settles; whole seconds
+	// Content, if it is not nil, is what the feeding nodes deliver.
+	Content *Content
 }
 
 // What the parties have and cost.
@@ -52,6 +56,14 @@ const (
 	price   = 1000    // micro-credits per 2^20 units
 	unitCap = 1 << 20 // units of an ack
 )
+
+// cap is the most units of an ack: what clients have ahead of acks of content is larger.
+func (c *Config) cap() uint64 {
+	if c.Content != nil {
+		return 1 << 30
+	}
+	return unitCap
+}
 
 // Network is a network of processes. Its methods are for one goroutine. Close ends it.
 type Network struct {
@@ -86,12 +98,15 @@ func Start(ctx context.Context, cfg Config) (_ *Network, err error) {
 		Dir: filepath.Join(n.dir, "network"), Nodes: cfg.Members, Joining: cfg.Feeding,
 		EpochSeconds: uint32(cfg.Epoch / time.Second),
 		GraceSeconds: uint32(cfg.Grace / time.Second), GraceBlocks: 2,
-		Allowance: deposit, GenesisTime: time.Now(),
+		Allowance: deposit, GenesisTime: time.Now(), Content: cfg.Content != nil,
 		Configure: func(i int, c *config.Config) {
 			c.Node.Serving = i >= cfg.Members
 			c.Pipeline.WindowAge, c.Pipeline.Tail = cfg.Window, time.Second
 			c.Pipeline.CosignWait, c.Proofs.Enabled = 0, false // every ack is verified by everybody
 			c.Store.MinFree, c.Log.Level, c.Operator.Listen = 0, "warn", ""
+			if cfg.Content != nil && c.Node.Serving {
+				cfg.Content.configure(c)
+			}
 		},
 	})
 	if err != nil {
@@ -227,7 +242,7 @@ func (n *Network) register(ctx context.Context) error {
 	}
 	for _, tx := range [][]byte{ledger.NewReserve(n.id, n.payer, 0, reserve),
 		ledger.NewRegisterService(n.id, n.payer, 1,
-			&ledger.ServiceRegistration{Price: price, UnitCap: unitCap, Unit: "byte"})} {
+			&ledger.ServiceRegistration{Price: price, UnitCap: n.cfg.cap(), Unit: "byte"})} {
 		if err := submit(tx); err != nil {
 			return err
 		}

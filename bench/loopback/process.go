@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -26,14 +27,18 @@ type process struct {
 
 // start runs the program in a node's home.
 func start(program string, node homes.Node, name, role string) (*process, error) {
-	p := &process{name: name, role: role, log: node.Home + ".log", exited: make(chan struct{})}
+	return run(exec.Command(program, "start", "--home", node.Home), node.Home+".log", name, role)
+}
+
+// run starts a command, which logs to a file.
+func run(cmd *exec.Cmd, file, name, role string) (*process, error) {
+	p := &process{name: name, role: role, log: file, cmd: cmd, exited: make(chan struct{})}
 	log, err := os.Create(p.log)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	p.cmd = exec.Command(program, "start", "--home", node.Home)
-	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + node.Home}
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(file)}
 	for _, name := range []string{"WAYBILL_KERNELS", "GOMAXPROCS", "GOGC"} {
 		if v, ok := os.LookupEnv(name); ok {
 			p.cmd.Env = append(p.cmd.Env, name+"="+v)

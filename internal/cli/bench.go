@@ -13,7 +13,9 @@ import (
 
 func newBench() *cobra.Command {
 	network := new(loopback.Options)
-	b := bench.Command{Suites: append(bench.Suites(bench.Peers{}), loopback.Suite(network)),
+	delivery := new(loopback.DeliveryOptions)
+	b := bench.Command{Suites: append(bench.Suites(bench.Peers{}), loopback.Suite(network),
+		loopback.DeliverySuite(delivery)),
 		Version: telemetry.BuildInfo().Version}
 	var names, list []string
 	for _, s := range b.Suites {
@@ -23,16 +25,19 @@ func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench [SUITE...]",
 		Short: "Measure this machine: ratios between contenders that take turns",
-		Long: `Measures suites of comparisons, all but network when none is named. Contenders do the
-same work and take turns in one process; what counts is their ratio. Figures are
-medians, and beside them, low and high, the 95 % confidence interval, or, in brackets,
-the range of rounds that are too few for one. A ratio has an interval of its own, and a
-goal that lies inside of it is undecided. The time of the processor, on all cores, is
-what a neighbour on the machine disturbs less than the clock on the wall. Libraries in C
-take part in "make bench", from a checkout of the source. docs/bench.md has the details.
+		Long: `Measures suites of comparisons, all but network and delivery when none is named.
+Contenders do the same work and take turns in one process; what counts is their ratio.
+Figures are medians, and beside them, low and high, the 95 % confidence interval, or, in
+brackets, the range of rounds that are too few for one. A ratio has an interval of its
+own, and a goal that lies inside of it is undecided. The time of the processor, on all
+cores, is what a neighbour on the machine disturbs less than the clock on the wall.
+Libraries in C take part in "make bench", from a checkout of the source. docs/bench.md
+has the details.
 
 The suite network starts a network of processes on the loopback and offers it more and
 more acks until it bends: some minutes, or 20 seconds with --quick. It ends them itself.
+The suite delivery has a node and nginx, where it is installed, deliver the same files
+over TLS by turns, to clients that verify them; the node's clients acknowledge.
 
 Suites:
 ` + strings.Join(list, "\n"),
@@ -45,9 +50,14 @@ Suites:
 	b.Flags(cmd.Flags())
 	cmd.Flags().IntVar(&network.Feeding, "nodes", loopback.DefaultFeeding,
 		"suite network: the `number` of nodes that take acks, beside the committee's four")
+	cmd.Flags().IntVar(&delivery.Clients, "clients", loopback.DefaultClients,
+		"suite delivery: the `number` of clients that fetch at once")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if network.Feeding < 1 || network.Feeding > 100 {
 			return usagef("--nodes %d: want 1 to 100", network.Feeding)
+		}
+		if delivery.Clients < 1 || delivery.Clients > 10_000 {
+			return usagef("--clients %d: want 1 to 10000", delivery.Clients)
 		}
 		b.JSON, b.Out, b.Err = *asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr()
 		err := b.Run(cmd.Context(), args...)

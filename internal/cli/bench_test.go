@@ -21,7 +21,8 @@ func TestBenchNamesItsSuites(t *testing.T) {
 	if !errors.As(err, new(usageError)) || !errors.Is(err, bench.ErrNoSuite) {
 		t.Fatalf("an unknown suite: %v", err)
 	}
-	for _, s := range append(bench.Suites(bench.Peers{}), loopback.Suite(nil)) {
+	for _, s := range append(bench.Suites(bench.Peers{}), loopback.Suite(nil),
+		loopback.DeliverySuite(nil)) {
 		if !strings.Contains(err.Error(), s.Name) || !strings.Contains(cmd.Long, s.What) {
 			t.Errorf("suite %s is not named in %q and the help", s.Name, err)
 		}
