@@ -32,7 +32,7 @@ type Joining struct {
 	Genesis  *ledger.Genesis
 	Store    *store.Store // without a ledger; the node does not run
 	Snapshot ledger.Snapshot
-	Stream   io.Reader       // of the snapshot, whose chunks were checked
+	Stream   io.Reader       // of the snapshot, which is checked again
 	Terms    *rotation.Chain // from the genesis to the hand-over that names the snapshot, at least
 	// Headers gets headers of the network: that of a height and those below it, count at most and one
 	// at least. What it returns is checked. refused, when not nil, says what was wrong with the answer
@@ -99,8 +99,9 @@ func (b *beginning) records(ctx context.Context) error {
 	}
 	var failed error
 	var validators []byte
+	signed := snapshot.Summary{Bytes: b.Snapshot.Bytes, Root: b.Snapshot.Root}
 	of, err := ledger.Restore(b.Genesis, func(yield func(k, v []byte) bool) {
-		for r, err := range snapshot.Records(b.Stream) {
+		for r, err := range snapshot.Records(snapshot.Whole(b.Stream, signed)) {
 			if err == nil {
 				err = ctx.Err()
 			}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,6 +95,25 @@ func (n *network) join(t *testing.T, dir string, from *running, skipBackfill boo
 		t.Fatal(err)
 	}
 	if err := s.Begin(0); err != nil {
+		t.Fatal(err)
+	}
+	// One whose stream was changed on the disk leaves a store as empty as it was.
+	b, err := io.ReadAll(stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := Joining{Genesis: n.genesis, Store: s, Snapshot: newest, Terms: chain,
+		Stream: bytes.NewReader(flipped(b, len(b)/262))}
+	if err := Join(t.Context(), bad); !errors.Is(err, ErrSnapshot) {
+		t.Errorf("a changed stream: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = store.Open(filepath.Join(dir, "store"), store.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Seek(0, io.SeekStart); err != nil {
 		t.Fatal(err)
 	}
 	lies := 0

@@ -211,3 +211,33 @@ func ExampleSummary_Chunks() {
 	fmt.Println((&Summary{Bytes: ChunkSize}).Chunks(), (&Summary{Bytes: ChunkSize + 1}).Chunks())
 	// Output: 1 2
 }
+
+// TestWhole: a stream that was changed on the disk is read to its end, and refused there.
+func TestWhole(t *testing.T) {
+	b, s, _ := stream(t, some(ChunkSize, 5, 700))
+	read := func(b []byte, s Summary) (n int, err error) {
+		for _, err := range Records(Whole(bytes.NewReader(b), s)) {
+			if err != nil {
+				return n, err
+			}
+			n++
+		}
+		return n, nil
+	}
+	if n, err := read(b, s); n != 3 || err != nil {
+		t.Fatalf("%d records, %v", n, err)
+	}
+	for _, at := range []int{20, ChunkSize + 3, len(b) - 1} {
+		bad := bytes.Clone(b)
+		bad[at] ^= 1
+		if _, err := read(bad, s); !errors.Is(err, ErrChunk) && !errors.Is(err, ErrRecords) {
+			t.Errorf("byte %d: %v", at, err)
+		}
+	}
+	if n, err := read(b[:len(b)-710], s); !errors.Is(err, ErrChunk) {
+		t.Errorf("a record less: %d, %v", n, err)
+	}
+	if _, err := read(nil, s); !errors.Is(err, ErrChunk) {
+		t.Errorf("nothing: %v", err)
+	}
+}
