@@ -210,6 +210,11 @@ func (j *joining) load(password []byte) (err error) {
 	if j.id, err = node.LoadIdentity(j.config.Config, password); err != nil {
 		return unreadable(err)
 	}
+	if j.id.BLS == nil {
+		return unreadable(fmt.Errorf("the keys of %s are with the signer at %s: a node joins with its "+
+			"keys at home, and they move when it has registered and stands ('waybill signer init')",
+			j.home, j.config.Signer.Address))
+	}
 	if j.id.Genesis.Network() != j.genesis.Network() {
 		return unreadable(fmt.Errorf("the home %s is of network %s", j.home, j.id.Genesis.Network()))
 	}

@@ -131,6 +131,11 @@ func homeBLS(home string) (*bls.SecretKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	if loaded.Signer.Address != "" {
+		return nil, unreadable(fmt.Errorf("%s has no BLS key: the signer at %s holds it, which signs "+
+			"what a node asks for and nothing else; its keystore is keys/bls.json there", home,
+			loaded.Signer.Address))
+	}
 	return loadBLS(filepath.Join(loaded.Path(loaded.Node.Keys), node.BLSKeyFile),
 		loaded.Path(loaded.Node.PasswordFile))
 }

@@ -42,6 +42,7 @@ func (p *packager) installed(program program, materials []byte) ([]file, error) 
 	list := []file{
 		{"usr/bin/waybill", program.content, 0o755},
 		{"usr/lib/systemd/system/waybill.service", asset("waybill.service"), 0o644},
+		{"usr/lib/systemd/system/waybill-signer.service", asset("waybill-signer.service"), 0o644},
 		{"usr/lib/sysusers.d/waybill.conf", asset("sysusers.conf"), 0o644},
 		{"etc/default/waybill", asset("default"), 0o644},
 		{"usr/share/waybill/alerts.yml", asset("watch/alerts.yml"), 0o644},

@@ -313,16 +313,18 @@ func (m machine) remove(t *testing.T) {
 func TestUnit(t *testing.T) {
 	m := bare(t)
 	m.install(t)
-	if out := m.run(t, "systemd-analyze", "verify", "--man=no", "waybill.service"); out != "" {
-		t.Errorf("systemd-analyze verify: %s", out)
-	}
-	const worst = "20" // tenths of the ten that a unit without any protection has
-	out, err := m.command("systemd-analyze", "security", "--offline=yes", "--threshold="+worst,
-		"waybill.service").CombinedOutput()
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	t.Log(lines[len(lines)-1])
-	if err != nil {
-		t.Errorf("systemd-analyze security: %v\n%s", err, out)
+	for _, name := range []string{"waybill.service", "waybill-signer.service"} {
+		if out := m.run(t, "systemd-analyze", "verify", "--man=no", name); out != "" {
+			t.Errorf("systemd-analyze verify: %s", out)
+		}
+		const worst = "20" // tenths of the ten that a unit without any protection has
+		out, err := m.command("systemd-analyze", "security", "--offline=yes", "--threshold="+worst,
+			name).CombinedOutput()
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		t.Log(lines[len(lines)-1])
+		if err != nil {
+			t.Errorf("systemd-analyze security of %s: %v\n%s", name, err, out)
+		}
 	}
 }
 

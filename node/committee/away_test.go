@@ -2,6 +2,7 @@ package committee
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -129,4 +130,18 @@ func TestAway(t *testing.T) {
 	nodes[3].wait(t, "them, too", func(v *ledger.View) bool { return v.Height() > from+3 })
 	nodes[2].wait(t, "them, too", func(v *ledger.View) bool { return v.Height() > from+3 })
 	sameHashes(t, nodes)
+}
+
+// TestRecordFails: an engine whose record of votes cannot be written halts, and says why.
+func TestRecordFails(t *testing.T) {
+	net := newNetwork(t, "record", 1, 3600, 60, freeAddresses(t, 1), time.Now().UTC())
+	dir := t.TempDir()
+	node := net.start(t, 0, dir)
+	node.wait(t, "a block", func(v *ledger.View) bool { return v.Height() > 0 })
+	if err := os.RemoveAll(filepath.Dir(SignStateFile(net.config(0, dir, nil).Home))); err != nil {
+		t.Fatal(err)
+	}
+	if err := node.failure(t); !errors.Is(err, ballot.ErrRecord) {
+		t.Errorf("it ended with %v", err)
+	}
 }

@@ -80,7 +80,7 @@ func (v *voter) SignVote(chain string, vote *cmtproto.Vote) error {
 	if errors.Is(err, signer.ErrAway) {
 		v.owe(*vote)
 	}
-	return err
+	return recorded(err)
 }
 
 // alone looks at the votes on a block, before the next is voted on, and reports whether none is of
@@ -128,7 +128,16 @@ func (v *voter) SignProposal(chain string, p *cmtproto.Proposal) error {
 	if v.quiet.Load() {
 		return errQuiet
 	}
-	return v.votes.SignProposal(chain, p)
+	return recorded(v.votes.SignProposal(chain, p))
+}
+
+// recorded ends the engine when the record of votes cannot be written: a member that goes on
+// without a vote would seem to be well.
+func recorded(err error) error {
+	if errors.Is(err, ballot.ErrRecord) {
+		panic(err)
+	}
+	return err
 }
 
 // SignStateFile is where a home's record of the last vote is.

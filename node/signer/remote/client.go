@@ -169,7 +169,7 @@ func (k Card) Write(file string) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return fmt.Errorf("signer: %w", err)
 	}
-	if err := os.WriteFile(file+".new", append(b, '\n'), 0o600); err != nil {
+	if err := os.WriteFile(file+".new", append(b, '\n'), 0o644); err != nil { // all of it is public
 		return fmt.Errorf("signer: %w", err)
 	}
 	if err := os.Rename(file+".new", file); err != nil {
