@@ -182,7 +182,7 @@ type Suite struct {
 func Suites(p Peers) []Suite {
 	return []Suite{fieldSuite(p), hashSuite(p), contentSuite(p), curveSuite(p), verifySuite(p),
 		treeSuite, rungsSuite(p), pipelineSuite, certifySuite,
-		memberSuite}
+		memberSuite, cosignSuite}
 }
 
 // Select returns the suites of the given names in that order; for none all but those that stand

@@ -193,7 +193,7 @@ var guests = map[string][]string{
 	"connectrpc.com/grpchealth":  {"node/ingest"},
 	"connectrpc.com/grpcreflect": {"node/ingest"},
 	"google.golang.org/protobuf": {"client", "node/events", "node/ingest", "node/peer",
-		"node/api", "node/signer/remote"},
+		"node/api", "node/signer/remote", "bench"},
 	"google.golang.org/grpc":            {"node/ingest"},
 	"github.com/pelletier/go-toml/v2":   {"node/config"},
 	"github.com/prometheus":             {"node"},
