@@ -65,16 +65,18 @@ func (p *proofKeyPart) same(other *proofKeyPart) bool {
 }
 
 func proofKeySign() *cobra.Command {
-	var home, genesisFile, digest, out string
+	var home, genesisFile, terms, digest, out string
 	var part proofKeyPart
 	cmd := &cobra.Command{Use: "sign", Args: noArgs,
 		Short: "Sign a proof key as the member whose home this is; needs no network",
 		Long: `Writes a part: what is signed, and this member's signature. The member is who has the
-home's BLS key in the genesis file. Compare the digest with that of a verifying key
-whose ceremony you have checked yourself ('waybill ceremony verify').`}
+home's BLS key in the genesis file, or where the committee rotates in the last term of
+the file that 'waybill export terms 1' wrote. Compare the digest with that of a
+verifying key whose ceremony you have checked yourself ('waybill ceremony verify').`}
 	fl := cmd.Flags()
 	fl.StringVar(&home, "home", "", "the member's `folder` (required)")
 	fl.StringVarP(&genesisFile, "genesis", "g", "genesis.json", "the network's genesis `file`")
+	termsFlag(cmd, &terms)
 	fl.Uint32Var(&part.Statements, "statements", 0,
 		"size of the circuit: 256, 1024, 4096 or 16384 `statements` (required)")
 	fl.StringVar(&digest, "proof-key", "", "`digest` of the verifying key (required)")
@@ -107,11 +109,15 @@ whose ceremony you have checked yourself ('waybill ceremony verify').`}
 		if err != nil {
 			return err
 		}
-		member, ok := memberOf(genesis, secret.PublicKey())
-		if !ok {
-			return fmt.Errorf("%s: no member has the BLS key of %s", genesisFile, home)
+		committee, err := committeeOf(genesis, terms, nil)
+		if err != nil {
+			return err
 		}
-		part.Network, part.Node = genesis.Network(), member
+		member, ok := withKey(committee, secret.PublicKey())
+		if !ok {
+			return fmt.Errorf("no member of term %d has the BLS key of %s", committee.Term, home)
+		}
+		part.Network, part.Term, part.Node = genesis.Network(), committee.Term, member
 		signature := bls.Default.Sign(secret, part.message())
 		part.Signature = signature.Bytes()
 		if err := writePart(out, &part); err != nil {
@@ -149,15 +155,17 @@ func writePart(name string, part any) error {
 }
 
 func proofKeyJoin() *cobra.Command {
-	var genesisFile, out string
+	var genesisFile, terms, out string
 	cmd := &cobra.Command{Use: "join PART...",
 		Short: "Put the members' parts together to a transaction",
-		Long: `Checks each part against the genesis file, names the member whose signature is not
+		Long: `Checks each part against the committee, that of the genesis file or where it rotates
+the last of the file of hand-overs, names the member whose signature is not
 good, and writes the transaction when members with more than two thirds of the power
 have signed the same. Otherwise it says who is missing.`,
 		Args: atLeastOne("the members' parts")}
 	cmd.Flags().StringVarP(&genesisFile, "genesis", "g", "genesis.json",
 		"the network's genesis `file`")
+	termsFlag(cmd, &terms)
 	cmd.Flags().StringVar(&out, "out", "", "write the transaction to this `file` (required)")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -168,7 +176,11 @@ have signed the same. Otherwise it says who is missing.`,
 		if err != nil {
 			return err
 		}
-		change, err := joinParts(genesis, args)
+		committee, err := committeeOf(genesis, terms, nil)
+		if err != nil {
+			return err
+		}
+		change, err := joinParts(genesis.Network(), committee, args)
 		if err != nil {
 			return err
 		}
@@ -211,25 +223,14 @@ func signedBy(committee *rollup.Committee, node uint32, message []byte,
 	return &signature, nil
 }
 
-// memberOf returns which member of a genesis file has a key.
-func memberOf(genesis *ledger.Genesis, key *bls.PublicKey) (uint32, bool) {
-	public := ledger.BLSKey(key.Bytes())
-	for i := range genesis.Members {
-		if genesis.Members[i].BLSKey == public {
-			return genesis.MemberNode(i), true
-		}
-	}
-	return 0, false
-}
-
 // joinParts checks parts and adds up their signatures.
-func joinParts(genesis *ledger.Genesis, files []string) (*ledger.ProofKeyChange, error) {
-	committee := genesis.Committee()
+func joinParts(network rollup.Network, committee *rollup.Committee,
+	files []string) (*ledger.ProofKeyChange, error) {
 	signers := rollup.NewBitmap(len(committee.Members))
 	var first *proofKeyPart
 	var sum bls.Sum
 	for _, file := range files {
-		part, signature, err := readPart(file, genesis.Network(), committee)
+		part, signature, err := readPart(file, network, committee)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}

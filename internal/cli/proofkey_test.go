@@ -70,6 +70,22 @@ func TestProofKeyParts(t *testing.T) {
 	}
 }
 
+// TestProofKeyRotates: where the committee rotates, the genesis file does not say who signs.
+func TestProofKeyRotates(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "net")
+	must(t, "testnet", "--dir", dir, "--nodes", "4", "--seats", "16", "--base-port", "0")
+	t.Setenv("WAYBILL_PASSWORD", strings.TrimSpace(read(t, filepath.Join(dir, "password"))))
+	genesis := filepath.Join(dir, "genesis.json")
+	sign := []string{"tx", "proof-key", "sign", "--genesis", genesis, "--home",
+		filepath.Join(dir, "node0"), "--statements", "1024", "--proof-key", strings.Repeat("5f", 32),
+		"--from", "30", "--until", "99", "--out", filepath.Join(dir, "part")}
+	fails(t, 2, "--terms is required", sign...)
+	const other = "../../rollup/testdata/rotating/hand-overs.wbx" // of another network
+	fails(t, 3, "hand-overs.wbx", append(sign, "--terms", other)...)
+	fails(t, 2, "--terms is required", "tx", "proof-key", "join", "--genesis", genesis, "--out",
+		filepath.Join(dir, "tx"), "nosuch")
+}
+
 // TestProofKey names a proof key on a running network, and ends it.
 func TestProofKey(t *testing.T) {
 	n := newNetwork(t, "3600")
