@@ -70,6 +70,8 @@ func newEndpoint(u *url.URL, cfg *Config) *endpoint {
 		HTTP2: &http.HTTP2Config{
 			SendPingTimeout: 10 * time.Second,
 			PingTimeout:     5 * time.Second,
+			// Of 16 KiB, as is usual, each costs a node two writes and a change of goroutines.
+			MaxReadFrameSize: 256 << 10,
 		},
 	}}
 	const most = api.MaxExportSize + 1024

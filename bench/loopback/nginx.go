@@ -224,7 +224,8 @@ func newPlain(url string, trust *tls.Config) *plain {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
 	return &plain{&http.Client{Transport: &http.Transport{TLSClientConfig: trust.Clone(),
-		Protocols: protocols}}, url}
+		Protocols: protocols,
+		HTTP2:     &http.HTTP2Config{MaxReadFrameSize: 256 << 10}}}, url} // as package client has it
 }
 
 // fetch fetches content and verifies it.
