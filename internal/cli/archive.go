@@ -70,6 +70,9 @@ epoch.`},
 Next: bring nothing old back, since an old record votes twice; run
   waybill restore --home %s
 It votes when an epoch has begun and nobody else used its key.`},
+	{committee.ErrNotRecovered, `Nothing was changed. The network goes on from the state of another one.
+Next: on a node that has it, stopped: waybill recover state --out FILE; here:
+  waybill recover apply --genesis FILE --state FILE --home %s`},
 	{committee.ErrElsewhere, elsewhere},
 	{node.ErrElsewhere, elsewhere},
 	{node.ErrRuns, `Next: stop it first; 'waybill doctor --home %s' names the process. A backup
