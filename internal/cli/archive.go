@@ -70,7 +70,7 @@ epoch.`},
 Next: bring nothing old back, since an old record votes twice; run
   waybill restore --home %s
 It votes when an epoch has begun and nobody else used its key.`},
-	{committee.ErrNotRecovered, `Nothing was changed. The network goes on from the state of another one.
+	{committee.ErrNotRecovered, `Nothing was changed. The network goes on from another one's state.
 Next: on a node that has it, stopped: waybill recover state --out FILE; here:
   waybill recover apply --genesis FILE --state FILE --home %s`},
 	{committee.ErrElsewhere, elsewhere},
