@@ -74,8 +74,12 @@ func (a *app) beginSnapshot(height int64) error {
 	if err != nil {
 		return err
 	}
-	if before.LastBlockHeight != height-1 {
-		return fmt.Errorf("committee: the engine is at block %d", before.LastBlockHeight)
+	last := before.LastBlockHeight
+	if last == 0 { // of a chain that begins above another one's blocks, too
+		last = before.InitialHeight - 1
+	}
+	if last != height-1 {
+		return fmt.Errorf("committee: the engine is at block %d", last)
 	}
 	moment, err := a.store.LedgerMoment()
 	if err != nil {

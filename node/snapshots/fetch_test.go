@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/waybill-network/waybill/rollup"
@@ -15,11 +16,11 @@ import (
 type liar struct {
 	*Keeper
 	change func(index uint64, chunk []byte, path []rollup.Hash) ([]byte, []rollup.Hash, error)
-	asked  int
+	asked  atomic.Int64
 }
 
 func (l *liar) Chunk(_ context.Context, height, index uint64) ([]byte, []rollup.Hash, error) {
-	l.asked++
+	l.asked.Add(1)
 	chunk, path, err := l.Keeper.Chunk(height, index)
 	if err != nil {
 		return nil, nil, err
@@ -78,9 +79,9 @@ func TestFetch(t *testing.T) {
 		if list := got.Certified(); len(list) != 1 || list[0] != s {
 			t.Errorf("%s: kept is %+v", name, list)
 		}
-		before := good.asked
+		before := good.asked.Load()
 		if err := Fetch(t.Context(), dir, s, []Server{good}, nil, nil); err != nil ||
-			good.asked != before {
+			good.asked.Load() != before {
 			t.Errorf("%s: fetched twice, %v", name, err)
 		}
 	}
