@@ -30,6 +30,7 @@ type Options struct {
 	Cosigners  pipeline.Cosigners
 	Now        func() time.Time     // the node's clock; nil: this machine's
 	Taken      func([]rollup.Chunk) // hears of acks that are durable; may be nil
+	Exposure   uint64               // what the node risks at one payer; 0: the default
 
 	Network *testnet.Network // that the node is of; nil: one of its own, with Clients
 	Index   uint32           // of the node, which is the member of the same index
@@ -72,7 +73,7 @@ func Start(tb testing.TB, o Options) *Node {
 		Config: pipeline.Config{Network: n.ID, Node: o.Index, Workers: 1,
 			WindowAge: cmp.Or(o.WindowAge, time.Hour), Tail: time.Hour, MaxSkew: time.Hour,
 			CosignWait: o.CosignWait, Cosigners: o.Cosigners, Now: o.Now,
-			Taken: o.Taken},
+			Taken: o.Taken, Exposure: o.Exposure},
 		Certify: certify.Config{Key: n.Members[o.Index].Transport},
 	}
 	n.Pipeline, err = pipelinetest.NewNode(cfg, n.Store, n.Chain, members)

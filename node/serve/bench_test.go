@@ -20,10 +20,12 @@ func BenchmarkFetch(b *testing.B) {
 	certificates, pool := borrowed.TLS.Certificates, x509.NewCertPool()
 	pool.AddCert(borrowed.Certificate())
 	borrowed.Close()
-	w := start(b, 1, 1, func(c *Config) {
+	w := startAt(b, 0, 1, listenHere, nil)
+	w.exposure = 1 << 60 // no block orders what is taken
+	w.nodes = append(w.nodes, w.node(b, 0, func(c *Config) {
 		c.TLS = &tls.Config{Certificates: certificates}
 		c.Courtesy = 1 << 40
-	})
+	}))
 	n := w.nodes[0]
 	data := content(1, 64<<20)
 	root := w.shelf.add(data)

@@ -98,6 +98,7 @@ type world struct {
 
 	windowAge, cosignWait time.Duration
 	credit                credit.Params
+	exposure              uint64 // of each node; 0: the default
 }
 
 type node struct {
@@ -182,7 +183,8 @@ func (w *world) node(t testing.TB, index uint32, change func(*Config)) *node {
 		}
 	})
 	n.inside = testnode.Start(t, testnode.Options{Network: w.Network, Index: index,
-		WindowAge: w.windowAge, CosignWait: w.cosignWait, Cosigners: sessions, Taken: n.taken})
+		WindowAge: w.windowAge, CosignWait: w.cosignWait, Cosigners: sessions, Taken: n.taken,
+		Exposure: w.exposure})
 	key := w.Members[index].Transport
 	api := ingest.NewServer(ingest.Config{Network: w.ID, Node: index, Key: key, Version: "test",
 		Pipeline: n.inside.Pipeline.Pipeline, Chain: n.inside.Chain, Witness: w.Witness,
