@@ -20,8 +20,8 @@ import (
 func newNode() *cobra.Command {
 	return group("node", "Look after a node of a committee that rotates",
 		`What an operator asks of one node, and does with it, on a network whose committee is
-drawn anew in every epoch (docs/rotation.md).`, newNodeStatus(), nodeStand(), nodeUnjail(),
-		nodeLeave(), nodeJoin())
+drawn anew in every epoch (docs/rotation.md).`, newNodeStatus(), nodeRequest(), nodeStand(),
+		nodeUnjail(), nodeLeave(), nodeJoin())
 }
 
 // nodeStanding is what 'waybill node status' says, in JSON.

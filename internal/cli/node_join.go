@@ -58,9 +58,8 @@ whether it was done before or is done now:
   stand      the owner has it stand, where the committee rotates
 
 Run again, it goes on where it stopped. The owner's key is that of the home, or --key;
-its account needs the stake. For an owner whose key is elsewhere, do the steps
-register and stand there: 'waybill tx register-node' and 'waybill node stand' take
---out, and a copy of the node's keystores.`,
+its account needs the stake. An owner whose key is elsewhere does the steps register
+and stand there, with files of 'waybill node request'.`,
 		Example: "  waybill node join --home node6 --genesis genesis.json --network 35493fe7… \\\n" +
 			"    --node http://known.example:7400 --host node6.example"}
 	fl := cmd.Flags()

@@ -74,10 +74,13 @@ func candidateFrom(ctx context.Context, c *client.Client, args []string) (string
 }
 
 func nodeStand() *cobra.Command {
-	var home, consensus, address, password string
+	var home, consensus, address, password, request string
 	s := &signed{use: "stand [NODE]", short: "Have a node stand for the committee",
 		args: atMostOne("a node's index"), complete: thisNode, next: candidateFrom,
 		prepare: func(args []string) (builder, error) {
+			if request != "" {
+				return requestedStand(request, args)
+			}
 			key, at, err := standing(home, consensus, address, password)
 			if err != nil {
 				return nil, err
@@ -91,12 +94,14 @@ func nodeStand() *cobra.Command {
 	cmd.Long = `Has a node that the signer owns stand for the committee of a network whose committee
 rotates: it can win seats from the next epoch on. Without NODE it is the node that is
 asked. Its consensus key comes from its home, or from a file: it is the node's for
-ever, and nobody else's; its signature is made here. To change the address, stand
-again with the same key. A network whose committee is that of its genesis file
-answers no_rotation.`
+ever, and nobody else's; its signature is made here, or comes with --request. To change
+the address, stand again with the same key. A network whose committee is that of its
+genesis file answers no_rotation.`
 	cmd.Example = "  waybill node stand --home node5 --key owner.json --address node5.example:7402"
 	fl := cmd.Flags()
 	fl.StringVar(&home, "home", "", "the node's `folder`, for its consensus key")
+	fl.StringVar(&request, "request", "",
+		"`file` of 'waybill node request stand', in place of the node's keys")
 	fl.StringVar(&consensus, "consensus-key", "",
 		"the node's consensus keystore `file`, in place of --home")
 	fl.StringVar(&address, "address", "", "`host:port` where other members reach its engine "+

@@ -261,11 +261,15 @@ func txPayment(
 }
 
 func txRegisterNode() *cobra.Command {
-	var blsFile, transport, address, stake, password string
+	var blsFile, transport, address, stake, password, request string
 	cmd := txCommand("register-node", "Register a node that the signer owns", noArgs,
 		func([]string) (builder, error) {
+			if request != "" {
+				return requestedNode(request, stake)
+			}
 			if blsFile == "" || transport == "" || address == "" {
-				return nil, usagef("--bls-key, --transport-key and --address are required")
+				return nil, usagef("--bls-key, --transport-key and --address are required, or " +
+					"--request")
 			}
 			sk, err := loadBLS(blsFile, password)
 			if err != nil {
@@ -291,6 +295,8 @@ func txRegisterNode() *cobra.Command {
 		"`file` with the password of these keystores (default: the environment, or a prompt)")
 	cmd.Flags().StringVar(&address, "address", "",
 		"`host:port` where other nodes reach it (required)")
+	cmd.Flags().StringVar(&request, "request", "",
+		"`file` of 'waybill node request register', in place of the node's keys and address")
 	cmd.Flags().StringVar(&stake, "stake", "0",
 		"stake in `credits`, taken from the signer's balance; the genesis file says how much it takes "+
 			"to serve")

@@ -100,9 +100,20 @@ func ConsensusMessage(net rollup.Network, node uint32, sender Key, nonce uint64)
 // NewStand builds a transaction by which a node stands for the committee.
 func NewStand(net rollup.Network, owner ed25519.PrivateKey, nonce uint64, node uint32,
 	consensus ed25519.PrivateKey, address string) []byte {
-	proof := ed25519.Sign(consensus, ConsensusMessage(net, node, KeyOf(owner), nonce))
-	return sign(net, KindStand, owner, nonce,
-		&Stand{node, KeyOf(consensus), Signature(proof), address})
+	return NewSignedStand(net, owner, nonce, SignStand(net, KeyOf(owner), nonce, node, consensus,
+		address))
+}
+
+// SignStand has a node's consensus key consent to one transaction of its owner.
+func SignStand(net rollup.Network, owner Key, nonce uint64, node uint32,
+	consensus ed25519.PrivateKey, address string) *Stand {
+	proof := ed25519.Sign(consensus, ConsensusMessage(net, node, owner, nonce))
+	return &Stand{node, KeyOf(consensus), Signature(proof), address}
+}
+
+// NewSignedStand builds the transaction that a consensus key consented to.
+func NewSignedStand(net rollup.Network, owner ed25519.PrivateKey, nonce uint64, s *Stand) []byte {
+	return sign(net, KindStand, owner, nonce, s)
 }
 
 // NewUnjail builds a transaction that takes a node out of jail.
