@@ -11,7 +11,7 @@ import (
 	"github.com/waybill-network/waybill/rollup/word"
 )
 
-// sliceBytes are read and written at once.
+// sliceBytes are read and written at once, when a stream has gone so far: see outlet.step.
 const sliceBytes = 16 * delivery.GroupSize
 
 // stream answers a call for content.
@@ -83,6 +83,14 @@ type outlet struct {
 	parents []byte
 	frame   []byte
 	slice   []byte
+	gone    uint64 // bytes of this stream that were written
+}
+
+// step returns how many bytes are written at once. What is written is a frame of HTTP/2, which its
+// reader has when all of it is there: a stream begins with single groups, so that the first can be
+// verified after the first round trip, and no frame is larger than half of what came before.
+func (o *outlet) step() uint64 {
+	return min(sliceBytes, max(1, o.gone/2/delivery.GroupSize)*delivery.GroupSize)
 }
 
 // send sends runs until the span is sent, and the end.
@@ -144,7 +152,7 @@ func (o *outlet) bytes(from, length uint64) (sent uint64, err error) {
 		o.slice = make([]byte, sliceBytes)
 	}
 	for sent < length {
-		b := o.slice[:min(sliceBytes, length-sent)]
+		b := o.slice[:min(o.step(), length-sent)]
 		if _, err := o.file.ReadAt(b, int64(from+sent)); err != nil {
 			o.broken = true // a run that was announced cannot be taken back
 			return sent, delivery.Refuse(delivery.ReasonFailed, "%w", err)
@@ -156,7 +164,7 @@ func (o *outlet) bytes(from, length uint64) (sent uint64, err error) {
 		} else {
 			o.deadlines.Write(o.server.cfg.Slow)
 		}
-		sent += uint64(len(b))
+		sent, o.gone = sent+uint64(len(b)), o.gone+uint64(len(b))
 		if err := o.write(b); err != nil {
 			o.server.stats.sent.Add(uint64(len(b)))
 			return sent, err
