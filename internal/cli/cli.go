@@ -77,7 +77,7 @@ rewarded, exactly.
 			newRecover(), newCeremony(), newNode()},
 		"use": {newStatus(), newTx(), newWallet(), newAck(), newGet(), newCompute(),
 			newReplay(), newEvents(), newExport(), newInvoice(), newComplain()},
-		"check": {newVerify(), newDoctor(), newBench(), newVersion()},
+		"check": {newVerify(), newDoctor(), newTrace(), newBench(), newVersion()},
 	} {
 		for _, c := range commands {
 			c.GroupID = id

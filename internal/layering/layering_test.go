@@ -190,10 +190,11 @@ var guests = map[string][]string{
 		"internal/crash",
 		"internal/cli", // a test plays a node that lies
 	},
+	"go.opentelemetry.io":        {"internal/cli"}, // messages alone
 	"connectrpc.com/grpchealth":  {"node/ingest"},
 	"connectrpc.com/grpcreflect": {"node/ingest"},
 	"google.golang.org/protobuf": {"client", "node/events", "node/ingest", "node/peer",
-		"node/api", "node/signer/remote", "bench"},
+		"node/api", "node/signer/remote", "bench", "internal/cli"},
 	"google.golang.org/grpc":            {"node/ingest"},
 	"github.com/pelletier/go-toml/v2":   {"node/config"},
 	"github.com/prometheus":             {"node"},
