@@ -97,6 +97,13 @@ func TestExample(t *testing.T) {
 	t.Cleanup(func() { // of the shell, the node and the backend
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 		_ = cmd.Wait()
+		// The node ends in its own time, and writes to the folder until then.
+		for range 300 {
+			if syscall.Kill(-cmd.Process.Pid, 0) != nil {
+				return
+			}
+			<-time.After(100 * time.Millisecond)
+		}
 	})
 	load(t, backendOf(t, out))
 }
