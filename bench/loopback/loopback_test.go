@@ -146,6 +146,9 @@ func TestPlain(t *testing.T) {
 		}
 	}()
 	if server == nil {
+		if os.Getenv("REQUIRE_NGINX") != "" {
+			t.Fatal("nginx is not installed")
+		}
 		t.Skip("nginx is not installed")
 	}
 	defer func() {

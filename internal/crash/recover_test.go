@@ -4,12 +4,16 @@ package crash
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/committee"
 )
 
 // TestRecover loses two of four members for good. The other two go on as another network, from what
@@ -95,6 +99,33 @@ func TestRecover(t *testing.T) {
 	}
 	if a, b := total(before), total(n.accounts(ctx, t)); a != b {
 		t.Errorf("accounts had %d together, and have %d", a, b)
+	}
+	n.neverAnew(ctx, t, apply(1, "--minority", "--state", file("state")))
+}
+
+// neverAnew runs a recovery again in a home that has signed since, and lost its record of votes:
+// it is not made anew, nor is a store that is gone.
+func (n *Network) neverAnew(ctx context.Context, t *testing.T, apply []string) {
+	t.Helper()
+	if out := n.fails(ctx, t, 1, "recover", "state", "--home", n.Nodes[1].Home, "--out",
+		filepath.Join(n.Dir, "running")); !strings.Contains(out, "another process runs this node") {
+		t.Errorf("the state of a node that runs: %s", out)
+	}
+	n.Processes[1].Kill()
+	votes := committee.SignStateFile(filepath.Join(n.Nodes[1].Home, "consensus"))
+	if err := os.Remove(votes); err != nil {
+		t.Fatal(err)
+	}
+	n.waybill(ctx, t, apply...)
+	if _, err := os.Stat(votes); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a record of votes that knows of none: %v", err)
+	}
+	store := filepath.Join(n.Nodes[1].Home, "data")
+	if err := os.Rename(store, store+".lost"); err != nil {
+		t.Fatal(err)
+	}
+	if out := n.fails(ctx, t, 1, apply...); !strings.Contains(out, "its store is gone since") {
+		t.Errorf("a store that is gone: %s", out)
 	}
 }
 

@@ -47,6 +47,10 @@ func (s *State) With(c io.Closer) *State {
 // stateTag begins a state in a file: genesis length u32 ‖ genesis ‖ the stream of a snapshot.
 const stateTag = "wb-sta/2"
 
+// doneName is a file that says that all was moved: from then on the node may sign, and nothing of
+// what it signs with is made anew.
+const doneName = "DONE"
+
 // maxGenesis bounds a genesis file within a state, in bytes.
 const maxGenesis = 64 << 20
 
@@ -156,12 +160,12 @@ type Recovered struct {
 // ErrMinority says that a genesis is not signed by more than two thirds of the stake.
 var ErrMinority = errors.New("keep: those who signed do not hold more than two thirds of the stake")
 
-// Recover makes a home go on in the network that a genesis begins from the state of the one before;
-// with a nil state, from what the home's own store has. Whatever belongs to the network before is
-// moved aside within the home, and nothing is deleted; keys, settings and content stay. Who signed
-// must hold more than two thirds of the stake that stands, unless a minority is enough. When it was
-// cut off it is finished by calling it again. Errors: those of ledger.Recover, of the store,
-// ErrState, ErrMinority, node.ErrRuns.
+// Recover makes a home go on in the network that a genesis begins from the state of the one
+// before; with a nil state, from what the home's own store has. Whatever belongs to the network
+// before is moved aside within the home, and nothing is deleted; keys, settings and content stay.
+// Who signed must hold more than two thirds of the stake that stands, unless a minority is enough.
+// When it was cut off it is finished by calling it again; once it is finished that changes
+// nothing. Errors: those of ledger.Recover, of the store, ErrState, ErrMinority, node.ErrRuns.
 func Recover(c *config.Loaded, g *ledger.Genesis, state *State, minority bool) (*Recovered, error) {
 	if g.Checkpoint == nil {
 		return nil, fmt.Errorf("%w: the genesis goes on from none", ErrState)
@@ -171,8 +175,23 @@ func Recover(c *config.Loaded, g *ledger.Genesis, state *State, minority bool) (
 	done.Aside = filepath.Join(c.HomeDir(), "before-"+done.Network.String()[:8])
 	dir := c.Path(c.Store.Path)
 	made, old := dir+"."+done.Network.String()[:8], filepath.Join(done.Aside, storeName)
+	if exists(filepath.Join(done.Aside, doneName)) {
+		// What the node signed since is in its store and its record of votes, and in no state.
+		if !exists(dir) {
+			return nil, fmt.Errorf("%w: this home went on before, and its store is gone since",
+				ErrState)
+		}
+		return done, nil
+	}
 	if exists(dir) && exists(old) { // the new one is in its place
 		return done, done.finish(c, g)
+	}
+	if s, err := openStoreAt(dir); errors.Is(err, node.ErrRuns) {
+		return nil, err
+	} else if err == nil { // others are moved as they are
+		if err := s.Close(); err != nil {
+			return nil, err
+		}
 	}
 	if state == nil {
 		from := dir
@@ -251,9 +270,11 @@ func (done *Recovered) finish(c *config.Loaded, g *ledger.Genesis) error {
 		return err
 	}
 	if !exists(committee.SignStateFile(filepath.Join(home, consensusName))) {
-		return committee.SignAbove(filepath.Join(home, consensusName), 0)
+		if err := committee.SignAbove(filepath.Join(home, consensusName), 0); err != nil {
+			return err
+		}
 	}
-	return nil
+	return errors.Join(syncDir(home), durable(filepath.Join(done.Aside, doneName), nil))
 }
 
 // writeFile replaces a file, whole or not at all.

@@ -160,7 +160,7 @@ func Recover(before, g *Genesis, records iter.Seq2[[]byte, []byte]) (height int6
 	if err := s.mayBecome(before, g); err != nil {
 		return fail(fmt.Errorf("%w: %w", ErrCheckpoint, err))
 	}
-	consent = s.consent(g)
+	consent = s.consent(before, g)
 	fresh, err := New(g)
 	if err != nil {
 		return fail(err)
@@ -249,16 +249,14 @@ func (s *State) standing(before *Genesis, index uint32) bool {
 }
 
 // consent sums up stakes: those of a genesis' members, and of all that could be.
-func (s *State) consent(g *Genesis) (c Consent) {
+func (s *State) consent(before, g *Genesis) (c Consent) {
 	for i := range s.nodes.size() {
-		if _, signed := g.Member(i); signed {
-			c.Signed += s.nodes.at(i).stake
+		if !s.standing(before, i) {
+			continue
 		}
-	}
-	for i := range s.nodes.size() {
-		if n := s.nodes.at(i); len(n.convictions) == 0 && n.until == Forever &&
-			(n.candidacy != nil || s.rotation == nil) {
-			c.Standing += n.stake
+		c.Standing += s.nodes.at(i).stake
+		if _, signed := g.Member(i); signed { // all of them stand, see isMember
+			c.Signed += s.nodes.at(i).stake
 		}
 	}
 	return c
