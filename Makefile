@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep signer doors route browser site sdk matrix variants emulate peers circuits lies simulate rotate join prove solidity
+.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep signer doors route browser site sdk matrix variants emulate peers circuits lies simulate rotate join virtual prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ rotate: ## six nodes that share sixteen seats through TERMS (default 20) hand-ov
 
 join: ## a seventh node joins six that share sixteen seats, from an empty folder and a snapshot until it has one; what stops it; evidence from before the snapshot
 	JOIN=1 $(GO) test -count=1 -v -timeout 20m -run 'TestJoin' ./node/committee ./internal/cli
+
+SEEDS ?= 20
+virtual: ## real nodes in virtual time, on made hosts, disks and network
+	WAYBILL_VIRTUAL_SEEDS="$(SEEDS)" $(GO) test -count=1 -v -timeout 12h ./internal/virtual
 
 SIZES ?= 1024
 prove: ## a proof of every circuit in SIZES (default 1024), in a child process; what it costs (the first makes a development key)

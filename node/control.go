@@ -32,7 +32,7 @@ const checkpointDir = "checkpoint"
 // startControl listens at the home's socket. A node runs without it, and then cannot be copied
 // while it runs.
 func (n *Node) startControl(context.Context) error {
-	l, err := listenControl(n.cfg.HomeDir())
+	l, err := listenControl(n.system.Net, n.cfg.HomeDir())
 	if err != nil {
 		n.log.Warn("no control socket: a backup has to wait until this node stops", "err", err)
 		return nil
@@ -147,7 +147,7 @@ func WithCheckpoint(ctx context.Context, home string, use func(Checkpoint) error
 // ErrNotRunning says that no node answers at a home's socket.
 var ErrNotRunning = errors.New("node: no node runs in this home")
 
-func listenControl(home string) (net.Listener, error) {
+func listenControl(by Net, home string) (net.Listener, error) {
 	path, done, err := controlPath(home)
 	if err != nil {
 		return nil, err
@@ -156,11 +156,15 @@ func listenControl(home string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("node: %w", err)
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	l, err := by.Listen("unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
-	l.SetUnlinkOnClose(false) // by the path that stands for a moment only
+	socket, ok := l.(*net.UnixListener)
+	if !ok {
+		return l, nil // of a made network, which has no file
+	}
+	socket.SetUnlinkOnClose(false) // by the path that stands for a moment only
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("node: %w", err), l.Close())
 	}

@@ -51,6 +51,7 @@ const shutdownTimeout = 10 * time.Second
 
 // Node is a running node. Its methods are safe for concurrent use.
 type Node struct {
+	system   System
 	cfg      *config.Config
 	id       *Identity
 	log      *slog.Logger
@@ -92,12 +93,10 @@ type Node struct {
 	stop     sync.Once
 }
 
-// Start starts a node and returns when it works; Stop must follow. On an error everything is taken
-// down again.
-func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logger) (_ *Node,
-	err error) {
-	n := &Node{cfg: cfg, id: id, log: log, started: time.Now(), network: id.Genesis.Network(),
-		failed: make(chan error, 8)}
+func start(ctx context.Context, system System, cfg *config.Config, id *Identity,
+	log *slog.Logger) (_ *Node, err error) {
+	n := &Node{system: system, cfg: cfg, id: id, log: log, started: time.Now(),
+		network: id.Genesis.Network(), failed: make(chan error, 8)}
 	n.alarms = &alarms{dir: filepath.Join(cfg.HomeDir(), alarmsDir), log: log}
 	defer func() {
 		if err != nil {
@@ -163,7 +162,7 @@ func (n *Node) onStop(f func()) { n.cleanup = append(n.cleanup, f) }
 // fails.
 func (n *Node) serve(setting, address string, run func(net.Listener) error,
 	shutdown func(context.Context) error) error {
-	l, err := net.Listen("tcp", address)
+	l, err := n.system.Net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("%s: %w", setting, err)
 	}
@@ -184,7 +183,7 @@ func (n *Node) serve(setting, address string, run func(net.Listener) error,
 
 func (n *Node) openStore(context.Context) error {
 	s, err := store.Open(n.cfg.Path(n.cfg.Store.Path),
-		store.Options{Logger: n.log, CacheSize: int64(n.cfg.Store.Cache)})
+		store.Options{FS: n.system.Disk, Logger: n.log, CacheSize: int64(n.cfg.Store.Cache)})
 	if errors.Is(err, syscall.EAGAIN) {
 		return fmt.Errorf("%w: %w", ErrRuns, err)
 	}
@@ -234,7 +233,7 @@ func (n *Node) startCommittee(ctx context.Context) error {
 		KeepBlocks: n.cfg.Consensus.KeepBlocks, Store: n.store,
 		Snapshots: filepath.Join(n.cfg.HomeDir(), SnapshotsDir),
 		Keep:      history{n.store}.keep, Observers: n.cfg.Consensus.Observers, Logger: n.log,
-		Registerer: n.registry,
+		Registerer: n.registry, Net: n.system.Net,
 	}
 	if n.remote != nil {
 		c.Votes = n.remote
@@ -298,7 +297,7 @@ func (n *Node) startPeers(context.Context) error {
 	}
 	self, member := n.index, n.sits()
 	mc := peer.MembersConfig{Chain: n.chain, Certificate: certificate, Proofs: n.keys.in,
-		Timeout: n.cfg.Peer.PushTimeout}
+		Timeout: n.cfg.Peer.PushTimeout, Dial: n.system.Net.DialContext}
 	if member {
 		if n.accuser, err = peer.NewAccuser(peer.AccuserConfig{Network: n.network, Chain: n.chain,
 			Store: n.store, Self: self,

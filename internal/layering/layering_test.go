@@ -155,6 +155,7 @@ var rooms = []struct {
 	{"internal/crash", join(all, "bench", "bench/workload", "internal/mainjob")},
 	{"internal/testnet", join(core, "node/events", "node/signer", "node/store", "node/witness",
 		"pipeline/pipelinetest")},
+	{"internal/virtual", all},
 	{"internal/testnode", join(all, "internal/testnet", "pipeline/pipelinetest")},
 }
 
@@ -176,10 +177,11 @@ var guests = map[string][]string{
 	"github.com/zeebo/blake3":           {"kernels/blake3", "bench"},
 	"github.com/minio/sha256-simd":      {"kernels/sha256", "bench"},
 	"github.com/klauspost/cpuid/v2":     {"kernels", "bench", "internal/cli"},
-	"github.com/cockroachdb/pebble/v2":  {"node/store"},
-	"github.com/cometbft":               {"node/committee", "node/signer"},
-	"github.com/cosmos/gogoproto":       {"node/committee", "node/signer/remote"},
-	"github.com/cenkalti/backoff/v5":    {"internal/retry"},
+	"github.com/cockroachdb/pebble/v2":  {"node/store", "internal/virtual"},
+	"github.com/cometbft":               {"node/committee", "node/signer", "internal/virtual"},
+	"github.com/cosmos/gogoproto": {"node/committee", "node/signer/remote",
+		"internal/virtual"},
+	"github.com/cenkalti/backoff/v5": {"internal/retry"},
 	"connectrpc.com/connect": {
 		"client",
 		"node/door",

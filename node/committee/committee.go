@@ -95,6 +95,7 @@ type Config struct {
 	Keep       func(*ledger.Block) error
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
+	Net        port.Net              // where it listens and dials; nil: the operating system's
 
 	evidence  *types.EvidenceParams // for retention, in tests; nil: as in the engine's genesis
 	watchTime time.Duration         // in tests; 0: defaultWatchTime

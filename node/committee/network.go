@@ -24,7 +24,7 @@ func (e *Engine) connect(ec *config.Config, c *Config) error {
 	pc := port.Config{
 		Key: c.TransportKey, Listen: c.Listen, Info: e.nodeInfo(c), Admit: admission(e.app, c),
 		Mconn: multiplexing(ec.P2P), Logger: c.Logger, Engine: e.log.With("module", "p2p"),
-		Metered: mempool.MempoolChannel,
+		Metered: mempool.MempoolChannel, Net: c.Net,
 	}
 	for _, p := range c.Peers {
 		who, _ := e.app.registered(p.Key)

@@ -49,9 +49,10 @@ type Options struct {
 	// homes besides, of nodes that the genesis file does not name: they take acks once somebody has
 	// registered them
 	Joining int
-	Content bool   // those deliver content, too, at the port behind the others
-	ChainID string // default "waybill-testnet-" and six random hex digits
-	Host    string // default 127.0.0.1
+	Content bool               // those deliver content, too, at the port behind the others
+	ChainID string             // default "waybill-testnet-" and six random hex digits
+	Host    string             // default 127.0.0.1
+	HostOf  func(i int) string // of node i, if it is not Host's; may be nil
 	// node i listens on BasePort+10i and the next three ports; 0 picks free ports
 	BasePort     int
 	EpochSeconds uint32 // default 3600
@@ -129,6 +130,7 @@ func Write(o Options) (*Network, error) {
 	n := &Network{Dir: o.Dir, Treasury: newEd25519(),
 		Password: hex.EncodeToString(keys.NewSeed()[:16])}
 	members := make([]secrets, o.Nodes+o.Joining)
+	at := func(i, port int) string { return o.address(i, ports[i][port]) }
 	n.Genesis = &ledger.Genesis{
 		Version: ledger.GenesisVersion, ChainID: o.ChainID, GenesisTime: o.GenesisTime,
 		Treasury: ledger.Key(n.Treasury.Public().(ed25519.PublicKey)),
@@ -150,7 +152,7 @@ func Write(o Options) (*Network, error) {
 		n.Genesis.Members = append(n.Genesis.Members, ledger.Member{
 			Owner: public(s.owner), BLSKey: s.bls.PublicKey().Bytes(),
 			TransportKey: public(s.transport), ConsensusKey: public(s.consensus),
-			PeerAddress: o.address(ports[i][1]), P2PAddress: o.address(ports[i][2]), Stake: Stake,
+			PeerAddress: at(i, 1), P2PAddress: at(i, 2), Stake: Stake,
 		})
 	}
 	for i := range o.Nodes { // of a genesis that does not change any more: they sign its digest
@@ -160,7 +162,7 @@ func Write(o Options) (*Network, error) {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 	}
 	for i := o.Nodes; i < len(members); i++ {
-		n.Joining = append(n.Joining, members[i].joining(n.Genesis.Network(), o.address(ports[i][1])))
+		n.Joining = append(n.Joining, members[i].joining(n.Genesis.Network(), at(i, 1)))
 	}
 	if err := n.writeShared(); err != nil {
 		return nil, err
@@ -305,7 +307,13 @@ func freePort(host string) (l net.Listener, err error) {
 	return nil, err
 }
 
-func (o *Options) address(port int) string { return net.JoinHostPort(o.Host, strconv.Itoa(port)) }
+func (o *Options) address(i, port int) string {
+	host := o.Host
+	if o.HostOf != nil {
+		host = o.HostOf(i)
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
+}
 
 func newSecrets() (secrets, error) {
 	sk, err := bls.KeyGen(keys.NewSeed())
@@ -362,10 +370,11 @@ func (n *Network) writeHome(i int, s *secrets, o Options, ports [5]int) (Node, e
 	if len(o.Proofs) > 0 {
 		c.Proofs.Keys = "../" + ProofsDir
 	}
-	c.Ingest.Listen, c.Peer.Listen = o.address(ports[0]), o.address(ports[1])
-	c.Consensus.Listen, c.Operator.Listen = o.address(ports[2]), o.address(ports[3])
+	at := func(port int) string { return o.address(i, ports[port]) }
+	c.Ingest.Listen, c.Peer.Listen = at(0), at(1)
+	c.Consensus.Listen, c.Operator.Listen = at(2), at(3)
 	if o.Content && c.Node.Serving {
-		c.Content.Listen = o.address(ports[4])
+		c.Content.Listen = at(4)
 	}
 	c.Consensus.Preset = "lan"
 	c.Store.MinFree = 64 << 20

@@ -76,9 +76,12 @@ const (
 	keyRestoring   = 'j' // → nothing: records and views are half of a snapshot, see Restore
 )
 
+// FS is a file system that a store can lie on.
+type FS = vfs.FS
+
 // Options say how to open a store. The zero value is a good one.
 type Options struct {
-	FS           vfs.FS       // file system; nil means the operating system's
+	FS           FS           // file system; nil means the operating system's
 	Logger       *slog.Logger // nil discards
 	CacheSize    int64        // bytes of block cache; 0 means 64 MiB
 	MemTableSize uint64       // bytes; 0 means 64 MiB

@@ -2,7 +2,6 @@ package port
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"time"
 )
@@ -47,7 +46,7 @@ func (s *Switch) pause(t *Target, backoff time.Duration) bool {
 func (s *Switch) dial(t *Target) error {
 	ctx, cancel := context.WithTimeout(s.ctx, dialTimeout)
 	defer cancel()
-	raw, err := new(net.Dialer).DialContext(ctx, "tcp", t.Address)
+	raw, err := s.c.Net.DialContext(ctx, "tcp", t.Address)
 	if err != nil {
 		return err
 	}

@@ -83,8 +83,23 @@ type Config struct {
 	// Metered is a channel on which peers that are not members are heard only so often: what they
 	// send there costs this node more than them. What is too much is dropped.
 	Metered byte
+	// Net is where it listens and dials; nil: the operating system's.
+	Net     Net
 	limits  limits // in tests; zero: the defaults
 	silence time.Duration
+}
+
+// Net is a network of streams, as package net has it.
+type Net interface {
+	Listen(network, address string) (net.Listener, error)
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// system is the operating system's network.
+type system struct{ net.Dialer }
+
+func (*system) Listen(network, address string) (net.Listener, error) {
+	return net.Listen(network, address)
 }
 
 // Target is a peer that is dialled.
@@ -140,6 +155,9 @@ func New(c Config) *Switch {
 	if c.limits == (limits{}) {
 		c.limits = defaults
 	}
+	if c.Net == nil {
+		c.Net = new(system)
+	}
 	if c.silence == 0 {
 		c.silence = Silence
 	}
@@ -188,7 +206,7 @@ func (s *Switch) Reactor(name string) (p2p.Reactor, bool) {
 
 // OnStart starts the reactors, opens the door and dials.
 func (s *Switch) OnStart() error {
-	l, err := net.Listen("tcp", s.c.Listen)
+	l, err := s.c.Net.Listen("tcp", s.c.Listen)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,180 @@
+package virtual
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"github.com/waybill-network/waybill/node"
+	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/homes"
+	"github.com/waybill-network/waybill/node/store"
+)
+
+// storePath is where each node's store lies on its disk.
+const storePath = "/store"
+
+// Machine is a node with its host, its disk and its home. Host, Disk, home and Node are those of
+// its latest life.
+type Machine struct {
+	Index   int
+	Address netip.Addr
+	Host    *Host
+	Disk    Disk
+	Node    *node.Node // nil while it is down
+
+	world *World
+	home  string
+	lives int
+}
+
+// World is a network of real nodes on made hosts and disks. It must live in a bubble of
+// testing/synctest. One goroutine drives it.
+type World struct {
+	Seed     uint64
+	Net      *Network
+	Files    *homes.Network
+	Machines []*Machine
+
+	rng   *rand.Rand
+	logs  func(machine, life int) *slog.Logger
+	stops sync.WaitGroup // of nodes that were killed
+}
+
+// Options say what world to make.
+type Options struct {
+	Seed  uint64
+	Link  func(from, to netip.Addr) Link
+	Homes homes.Options // Dir must be set
+	// Log is asked for the log of each life of a machine; nil: nothing is logged
+	Log func(machine, life int) *slog.Logger
+}
+
+// addressOf is the address of a machine.
+func addressOf(machine int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, 0, 0, byte(machine + 1)})
+}
+
+// clientAddress is where clients call from.
+var clientAddress = netip.AddrFrom4([4]byte{10, 0, 1, 1})
+
+// New makes a world whose machines are down.
+func New(o Options) (*World, error) {
+	w := &World{Seed: o.Seed, Net: NewNetwork(o.Seed, o.Link), logs: o.Log,
+		rng: rand.New(rand.NewPCG(o.Seed, 1))}
+	if w.logs == nil {
+		w.logs = func(int, int) *slog.Logger { return slog.New(slog.DiscardHandler) }
+	}
+	o.Homes.BasePort, o.Homes.HostOf = 7000, func(i int) string { return addressOf(i).String() }
+	var err error
+	if w.Files, err = homes.Write(o.Homes); err != nil {
+		return nil, err
+	}
+	for i, files := range w.Files.Nodes {
+		m := &Machine{Index: i, Address: addressOf(i), Disk: NewDisk(), world: w, home: files.Home}
+		w.Machines = append(w.Machines, m)
+		s, err := store.Open(storePath, store.Options{FS: m.Disk})
+		if err != nil {
+			return nil, err
+		}
+		if err := s.Begin(0); err != nil {
+			return nil, err
+		}
+		if err := s.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// Start boots a machine and starts its node.
+func (m *Machine) Start(ctx context.Context) error {
+	loaded, err := config.Load(filepath.Join(m.home, "config.toml"), nil, nil)
+	if err != nil {
+		return err
+	}
+	loaded.Config.Store.Path = storePath
+	id, err := node.LoadIdentity(loaded.Config, []byte(m.world.Files.Password))
+	if err != nil {
+		return err
+	}
+	m.lives++
+	m.Host = m.world.Net.Boot(m.Address)
+	system := node.System{Net: m.Host, Disk: m.Disk}
+	m.Node, err = system.Start(ctx, loaded.Config, id, m.world.logs(m.Index, m.lives))
+	if err != nil {
+		m.Host.Kill()
+		return fmt.Errorf("machine %d, life %d: %w", m.Index, m.lives, err)
+	}
+	return nil
+}
+
+// Stop stops the node as its operator would.
+func (m *Machine) Stop() {
+	m.Node.Stop()
+	m.Node = nil
+	m.Host.Kill()
+}
+
+// Kill ends the machine's process. All goroutines of the bubble must be at rest. The next life
+// begins with what the process had written. Its remains wind down on a host that is down and a disk
+// that nobody will read.
+func (m *Machine) Kill() error {
+	m.Host.Kill()
+	return m.end(m.Disk.AfterKill(m.world.rng), false)
+}
+
+// PowerCut is Kill without a word to the peers, and with what was not synced lost, but for so many
+// percent of it.
+func (m *Machine) PowerCut(kept int) error {
+	m.Host.PowerOff()
+	return m.end(m.Disk.AfterPowerCut(kept, m.world.rng), true)
+}
+
+func (m *Machine) end(disk Disk, unsynced bool) error {
+	home := filepath.Join(m.world.Files.Dir, "node"+strconv.Itoa(m.Index)+"-"+strconv.Itoa(m.lives))
+	if err := os.CopyFS(home, os.DirFS(m.home)); err != nil {
+		return err
+	}
+	data := filepath.Join(home, "consensus", "data")
+	if err := store.MarkPlace(data); err != nil { // the copy stands for the original
+		return err
+	}
+	if unsynced {
+		if err := cutLog(filepath.Join(data, "cs.wal")); err != nil {
+			return err
+		}
+	}
+	old := m.Node
+	m.Disk, m.home, m.Node = disk, home, nil
+	m.world.stops.Go(old.Stop)
+	return nil
+}
+
+// Wait waits until nothing of killed nodes runs.
+func (w *World) Wait() { w.stops.Wait() }
+
+// StartAll starts all machines that are down.
+func (w *World) StartAll(ctx context.Context) error {
+	errs := make(chan error, len(w.Machines))
+	for _, m := range w.Machines {
+		if m.Node == nil {
+			go func() { errs <- m.Start(ctx) }()
+		} else {
+			errs <- nil
+		}
+	}
+	var first error
+	for range w.Machines {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
