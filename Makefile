@@ -152,7 +152,7 @@ sdk: build ## the client in TypeScript: types, and tests in Node.js, and pages i
 	WAYBILL=$(CURDIR)/$(BIN)/waybill REQUIRE_SDK=1 REQUIRE_CHROMIUM=1 $(GO) test -count=1 -v ./sdk/...
 
 # What make emulate runs on a CPU that this machine is not: the kernels, and the protocol over them.
-EMULATED := ./kernels/cpu/... ./kernels/fp381 ./kernels/blake3 ./kernels/sha256 ./kernels/poseidon2 ./rollup
+EMULATED := ./kernels/cpu/... ./kernels/fp381 ./kernels/blake3 ./kernels/sha256 ./kernels/poseidon2 ./kernels/ed25519 ./rollup
 CPU ?= haswell
 haswell := amd64 avx2 qemu-x86_64 -cpu Haswell
 x86-64  := amd64 generic qemu-x86_64 -cpu qemu64

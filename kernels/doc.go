@@ -2,7 +2,7 @@
 // instructions that the CPU has. It holds nothing itself:
 //
 //   - bls: BLS signatures on BLS12-381, one by one, in batches, and aggregated
-//   - ed25519: many signatures of Ed25519, on all cores
+//   - ed25519: many signatures of Ed25519, on all cores, each by itself
 //   - fp381: the base field of BLS12-381 on vectors, which bls computes in
 //   - blake3: BLAKE3, keyed or not, of many messages of 64 bytes, and trees of them; content that
 //     is verified piece by piece
@@ -22,7 +22,8 @@
 //	cpu        golang.org/x/sys
 //	blake3     as cpu
 //	blake3     github.com/zeebo/blake3
-//	ed25519    nothing
+//	ed25519    as cpu
+//	ed25519    github.com/oasisprotocol/curve25519-voi
 //	sha256     as cpu
 //	fp381      as cpu
 //	fp381      github.com/bits-and-blooms/bitset

@@ -172,6 +172,7 @@ var guests = map[string][]string{
 	"github.com/consensys/gnark-crypto": {"kernels", "proofs", "bench", "internal/crash"},
 	"github.com/consensys/gnark":        {"proofs"},
 	"filippo.io/edwards25519":           {"rollup/ledger"},
+	"github.com/oasisprotocol":          {"kernels/ed25519"},
 	"filippo.io/age":                    {"node/keep", "internal/cli"},
 	"github.com/klauspost/compress":     {"node/keep"},
 	"github.com/zeebo/blake3":           {"kernels/blake3", "bench"},

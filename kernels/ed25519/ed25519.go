@@ -1,8 +1,13 @@
 // Package ed25519 verifies many signatures of Ed25519 on all cores.
 //
-// Each is verified by itself, as crypto/ed25519 does it. One equation for a batch would take half
-// the time. But it takes signatures with a part of small order that a check of one refuses, and
-// then the verdict depends on who stands beside: members of one committee would differ.
+// Each is verified by itself, by the rule of crypto/ed25519, on whichever CPU: S is below the group
+// order, and [S]B − [k]A, without the cofactor, encodes to the very bytes of R. That is exact, so
+// that an implementation computes something else or the same; none accepts more or less than
+// another by its nature.
+//
+// One equation for a batch would take half the time. But it takes signatures with a part of small
+// order that a check of one refuses, and then the verdict depends on who stands beside: members of
+// one committee would differ.
 package ed25519
 
 import (
@@ -20,18 +25,18 @@ type Signed struct {
 }
 
 // Verify reports whether the signature is the key's.
-func (s *Signed) Verify() bool { return ed25519.Verify(s.Key[:], s.Message, s.Signature[:]) }
+func (s *Signed) Verify() bool { return kernel.Use()(s) }
 
-// share is how many signatures are worth a goroutine: each takes some 50 µs.
+// share is how many signatures are worth a goroutine: each takes some 30 µs.
 const share = 4
 
 // VerifyEach verifies signatures and returns a verdict for each. It is safe for concurrent use.
 func VerifyEach(list []Signed) []bool {
-	verdicts := make([]bool, len(list))
+	verdicts, verify := make([]bool, len(list)), kernel.Use()
 	workers := min(runtime.GOMAXPROCS(0), len(list)/share)
 	if workers < 2 {
 		for i := range list {
-			verdicts[i] = list[i].Verify()
+			verdicts[i] = verify(&list[i])
 		}
 		return verdicts
 	}
@@ -40,7 +45,7 @@ func VerifyEach(list []Signed) []bool {
 	for range workers {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(list)); i = next.Add(1) - 1 {
-				verdicts[i] = list[i].Verify()
+				verdicts[i] = verify(&list[i])
 			}
 		})
 	}
