@@ -53,6 +53,8 @@ func (g *Genesis) lie(r *reader) (string, error) {
 		err = l.numberTwice(r)
 	case 4:
 		err = l.twoRecords(r)
+	case 5:
+		err = l.twoHandOvers(r)
 	case 16:
 		err = l.refused(r)
 	case 18:
@@ -410,6 +412,47 @@ func (l *lie) twoRecords(r *reader) error {
 			if !bytes.Equal(rec.network, l.g.network[:]) || rec.height != records[0].height {
 				return errors.New("lie: records of another network or height")
 			}
+		}
+		return l.both(&two[0], &two[1])
+	}
+	return nil
+}
+
+// twoHandOvers is lie 5. The last 48 bytes of a hand-over are its snapshot.
+func (l *lie) twoHandOvers(r *reader) error {
+	var two [2]said
+	for i := range two {
+		two[i].text = r.take(224)
+		two[i].bitmap, two[i].sig = r.sum()
+	}
+	if r.short {
+		return errShort
+	}
+	a, b := two[0].text, two[1].text
+	if bytes.Compare(a, b) >= 0 {
+		return errAscend
+	}
+	for i := range two {
+		in := &reader{b: two[i].text}
+		if string(in.take(8)) != "wb-han/2" {
+			return errors.New("lie: no hand-over")
+		}
+		network, term := in.take(32), in.u32()
+		if term == 0 {
+			return errors.New("lie: a hand-over to the genesis file's committee")
+		}
+		if two[i].term = term - 1; !bytes.Equal(network, l.g.network[:]) {
+			return errors.New("lie: a hand-over of another network")
+		}
+	}
+	none := make([]byte, 48)
+	l.judge = func(*parties) error {
+		switch {
+		case two[0].term != two[1].term:
+			return errors.New("lie: hand-overs to two terms")
+		case bytes.Equal(a[:176], b[:176]) &&
+			(bytes.Equal(a[176:], none) || bytes.Equal(b[176:], none)):
+			return errors.New("lie: a hand-over with a snapshot, and without, is none")
 		}
 		return l.both(&two[0], &two[1])
 	}

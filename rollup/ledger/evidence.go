@@ -30,7 +30,7 @@ type Evidence struct {
 type Offence struct {
 	Lie    word.Lie
 	Window rollup.WindowKey // of lies 1 to 3
-	Height uint64           // of lie 4
+	Height uint64           // of lie 4; of lie 5 the term that was handed over to
 }
 
 // Conviction is an offence of a node and what it cost.
@@ -119,6 +119,10 @@ func (w *world) accuse(e word.Evidence) (o Offence, nodes []uint32, err error) {
 		a, b := &e.Records[0], &e.Records[1]
 		o.Height = a.Height
 		nodes, err = w.inBoth(a.Term, b.Term, e.Sums[0].Signers, e.Sums[1].Signers)
+	case *word.TwoHandOvers:
+		before := e.HandOvers[0].Term - 1
+		o.Height = uint64(e.HandOvers[0].Term)
+		nodes, err = w.inBoth(before, e.HandOvers[1].Term-1, e.Sums[0].Signers, e.Sums[1].Signers)
 	default:
 		return o, nil, refuse(CodeNoLie, "%s", o.Lie)
 	}

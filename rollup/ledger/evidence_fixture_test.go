@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/rotation"
 	"github.com/waybill-network/waybill/rollup/word"
 )
 
@@ -84,6 +85,16 @@ func twoRecords(g *Genesis, height uint64, members, others []int) *word.TwoRecor
 	return e
 }
 
+// twoHandOvers are hand-overs to a term, of which the second has other seats.
+func twoHandOvers(g *Genesis, term uint32, members, others []int) *word.TwoHandOvers {
+	e := new(word.TwoHandOvers)
+	for i, signers := range [][]int{members, others} {
+		h := rotation.HandOver{Network: g.Network(), Term: term, Seats: rollup.Hash{byte(i)}}
+		e.HandOvers[i], e.Sums[i] = h, sumAs(g, h.Append(nil), signers)
+	}
+	return e
+}
+
 // evidence makes what a line of a trace says.
 func (tr *trace) evidence(a args) word.Evidence {
 	key := rollup.WindowKey{Node: uint32(a.number("node")), Epoch: uint32(a.number("epoch")),
@@ -110,6 +121,8 @@ func (tr *trace) evidence(a args) word.Evidence {
 		return e
 	case "numbers":
 		return numberTwice(tr.g, key, uint32(a.number("other")), signers, others)
+	case "hand-overs":
+		return twoHandOvers(tr.g, uint32(a.number("term")), signers, others)
 	}
 	return twoRecords(tr.g, a.number("height"), signers, others)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/registry"
+	"github.com/waybill-network/waybill/rollup/rotation"
 	"github.com/waybill-network/waybill/rollup/word"
 )
 
@@ -44,7 +45,13 @@ func TestFraming(t *testing.T) {
 		f(e)
 		return NewEvidence(net, e)
 	}
+	overs := func(f func(*word.TwoHandOvers)) []byte {
+		e := twoHandOvers(g, 1, []int{0, 1, 2}, []int{2, 3})
+		f(e)
+		return NewEvidence(net, e)
+	}
 	for name, tx := range map[string][]byte{
+		"two hand-overs that hold":  overs(func(*word.TwoHandOvers) {}),
 		"evidence that holds":       by(func(*word.TwoRollups) {}),
 		"tickets that hold":         members(func(*word.TwoTickets) {}),
 		"a number twice that holds": numbers(func(*word.NumberTwice) {}),
@@ -143,6 +150,44 @@ func TestFraming(t *testing.T) {
 				e.Sums[i] = sumAs(g, e.Records[i].Append(nil), []int{2})
 			}
 		})},
+
+		{"hand-overs that nobody signed both", CodeNoLie, NewEvidence(net,
+			twoHandOvers(g, 1, []int{0, 1}, []int{2, 3}))},
+		{"a hand-over with a snapshot, and without", CodeNoLie, overs(func(e *word.TwoHandOvers) {
+			e.HandOvers[1] = e.HandOvers[0]
+			e.HandOvers[1].SnapshotHeight, e.HandOvers[1].SnapshotBytes = 3, 9
+			e.Sums[1] = sumAs(g, e.HandOvers[1].Append(nil), []int{2, 3})
+		})},
+		{"hand-overs to two terms", CodeWrongTerm, overs(func(e *word.TwoHandOvers) {
+			e.HandOvers[1].Term = 2
+			e.Sums[1] = sumAs(g, e.HandOvers[1].Append(nil), []int{2, 3})
+		})},
+		{"hand-overs of a term that is not there", CodeWrongTerm, overs(func(e *word.TwoHandOvers) {
+			for i := range e.HandOvers {
+				e.HandOvers[i].Term = 7
+			}
+		})},
+		{"a hand-over to the committee of the genesis", CodeMalformed,
+			overs(func(e *word.TwoHandOvers) { e.HandOvers[0].Term = 0 })},
+		{"hand-overs in the other order", CodeMalformed, overs(func(e *word.TwoHandOvers) {
+			slices.Reverse(e.HandOvers[:])
+			slices.Reverse(e.Sums[:])
+		})},
+		{"hand-overs of another network", CodeWrongNetwork, overs(func(e *word.TwoHandOvers) {
+			for i := range e.HandOvers {
+				e.HandOvers[i].Network = other
+				e.Sums[i] = sumAs(g, e.HandOvers[i].Append(nil), []int{2})
+			}
+		})},
+		{"a hand-over's bit of who did not sign", CodeBadCertificate,
+			overs(func(e *word.TwoHandOvers) { e.Sums[1].Signers.Set(0) })},
+		{"a hand-over that was not signed", CodeBadCertificate,
+			overs(func(e *word.TwoHandOvers) { e.HandOvers[1].Terms[0] ^= 1 })},
+		{"a signature of a record under a hand-over", CodeBadCertificate,
+			overs(func(e *word.TwoHandOvers) {
+				record := rollup.Record{Network: net, Height: 7, SettledEpoch: rollup.NoEpoch}
+				e.Sums[1] = sumAs(g, record.Append(nil), []int{2, 3})
+			})},
 		{"a record that was not signed", CodeBadCertificate,
 			records(func(e *word.TwoRecords) { e.Records[0].Epoch ^= 1 })},
 	} {
@@ -201,6 +246,71 @@ func TestConvictedOnce(t *testing.T) {
 	}
 	if n, _ := s.View().Node(2); n.Stake != 0 || convictions > 23 { // 4,000,000 halved
 		t.Errorf("%d convictions, and a stake of %d", convictions, n.Stake)
+	}
+}
+
+// TestHandOverTwice: who signs two committees for one term is convicted, once, and loses its seats.
+// What honest members sign of a hand-over, with its snapshot and, when the epoch is over, without,
+// convicts nobody.
+func TestHandOverTwice(t *testing.T) {
+	c := newChain(t, rotatingGenesis())
+	c.restore = true
+	joined(c, 2, 100*StakePerPower)
+	c.epoch(nobody)
+	members := c.untilHandOver()
+	term, liar, net := c.s.elected().Term+1, members[1], c.g.Network()
+	sign := func(h *rotation.HandOver, nodes ...uint32) word.Sum {
+		return word.Sum{Signers: c.s.elected().Signers(nodes...),
+			Signature: signNodes(h.Append(nil), nodes)}
+	}
+	pair := func(a, b *rotation.HandOver, x, y word.Sum) []byte {
+		if bytes.Compare(a.Append(nil), b.Append(nil)) > 0 {
+			a, b, x, y = b, a, y, x
+		}
+		return NewEvidence(net, &word.TwoHandOvers{HandOvers: [2]rotation.HandOver{*a, *b},
+			Sums: [2]word.Sum{x, y}})
+	}
+	parse := func(s Snapshot) *rotation.HandOver {
+		h, err := rotation.ParseHandOver(c.s.message(&s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	with, without := parse(testSnapshot(c.s)), parse(Snapshot{})
+	honest := pair(with, without, sign(with, members...), sign(without, members...))
+	if r := c.s.Check(honest); r.Code != CodeNoLie {
+		t.Errorf("what honest members sign: %v", r.Err)
+	}
+	usurped := *without
+	usurped.Committee, usurped.Seats = rollup.Hash{1}, rollup.Hash{2}
+	lie := pair(with, &usurped, sign(with, members...), sign(&usurped, liar))
+	before := c.s.nodes.at(liar).atStake()
+	c.block(0, func() []byte { return lie })
+	want := []Conviction{{Offence{Lie: word.LieTwoHandovers, Height: uint64(term)},
+		uint64(c.s.height), before - c.s.nodes.at(liar).atStake()}}
+	if got := c.s.View().Convictions(liar); !slices.Equal(got, want) || want[0].Taken == 0 {
+		t.Errorf("convictions: %+v, not %+v", got, want)
+	}
+	snapped := *with
+	snapped.SnapshotRoot[0]++
+	for name, tx := range map[string][]byte{"again": lie,
+		"another pair of three": pair(with, &snapped, sign(with, liar), sign(&snapped, liar))} {
+		if r := c.s.Check(tx); r.Code != CodeAlreadyConvicted {
+			t.Errorf("%s: %v", name, r.Err)
+		}
+	}
+	for _, node := range members {
+		if node != liar && len(c.s.View().Convictions(node)) > 0 {
+			t.Errorf("node %d is convicted", node)
+		}
+	}
+	c.block(0, func() []byte { return handOverTx(c.g, c.s, members...) })
+	for range 8 { // a third of the seats can move at once
+		c.epoch(nobody)
+	}
+	if seats := c.s.rotation.seats.Held(liar); seats != 0 {
+		t.Errorf("it holds %d seats, %d terms later", seats, c.s.elected().Term-term)
 	}
 }
 

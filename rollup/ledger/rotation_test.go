@@ -359,15 +359,11 @@ func TestRotationFails(t *testing.T) {
 	}
 }
 
-// TestLateHandOver: a certificate that is not there when the epoch ends hands over in the block
-// that has it.
-func TestLateHandOver(t *testing.T) {
-	c := newChain(t, rotatingGenesis())
-	c.restore = true
-	joined(c, 2, 100*StakePerPower)
-	c.epoch(nobody)
+// untilHandOver begins an epoch, and goes on until its hand-over waits for the signatures of the
+// members that it returns.
+func (c *chain) untilHandOver() (members []uint32) {
 	c.block(at(c.s.begin().time).Add(60 * time.Second).Sub(at(c.s.time)))
-	members := nodesOf(c.s.elected())
+	members = nodesOf(c.s.elected())
 	txs := func(tx func(uint32) []byte, nodes []uint32) (all []func() []byte) {
 		for _, node := range nodes {
 			all = append(all, func() []byte { return tx(node) })
@@ -379,6 +375,17 @@ func TestLateHandOver(t *testing.T) {
 	c.block(0, txs(c.revealTx, members)...)
 	c.block(0, txs(c.readyTx, c.s.rotation.asked)...)
 	c.block(18 * time.Second)
+	return members
+}
+
+// TestLateHandOver: a certificate that is not there when the epoch ends hands over in the block
+// that has it.
+func TestLateHandOver(t *testing.T) {
+	c := newChain(t, rotatingGenesis())
+	c.restore = true
+	joined(c, 2, 100*StakePerPower)
+	c.epoch(nobody)
+	members := c.untilHandOver()
 	for _, few := range [][]uint32{nil, members[:1]} {
 		if r := c.s.Check(handOverTx(c.g, c.s, few...)); r.Code != CodeNoQuorum {
 			t.Errorf("by %v: %v", few, r.Err)

@@ -3,6 +3,8 @@ package ledger
 import (
 	"fmt"
 	"strings"
+
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 // describe says what an event is, as a trace prints it.
@@ -81,7 +83,9 @@ func describe(e Event) string {
 		o := e.Offence
 		of := fmt.Sprintf("window %d of node %d in epoch %d", o.Window.Window, o.Window.Node,
 			o.Window.Epoch)
-		if o.Height > 0 {
+		if o.Lie == word.LieTwoHandovers {
+			of = fmt.Sprintf("term %d", o.Height)
+		} else if o.Height > 0 {
 			of = fmt.Sprintf("height %d", o.Height)
 		}
 		return fmt.Sprintf("node %d is convicted: %s, at %s; it loses %d", e.Node, o.Lie, of, e.Taken)

@@ -33,13 +33,14 @@ func largest(s scale) map[Lie][]Evidence {
 		return &NumberTwice{[2]Ticket{ticket, ticket}, [2]Entry{e, e}}
 	}
 	return map[Lie][]Evidence{
-		LieTwoRollups:  {new(TwoRollups)},
-		LieTwoTickets:  {&two},
-		LieNumberTwice: {twice(listed), twice(acked)},
-		LieTwoRecords:  {&TwoRecords{Sums: [2]Sum{sum, sum}}},
-		LieRefused:     {&Refused{Refusal: Refusal{AnswerPath: path}, OrderPath: path, AckPath: path}},
-		LieTwoOffers:   {new(TwoOffers)},
-		LiePrice:       {new(Price)},
+		LieTwoRollups:   {new(TwoRollups)},
+		LieTwoTickets:   {&two},
+		LieNumberTwice:  {twice(listed), twice(acked)},
+		LieTwoRecords:   {&TwoRecords{Sums: [2]Sum{sum, sum}}},
+		LieTwoHandovers: {&TwoHandOvers{Sums: [2]Sum{sum, sum}}},
+		LieRefused:      {&Refused{Refusal: Refusal{AnswerPath: path}, OrderPath: path, AckPath: path}},
+		LieTwoOffers:    {new(TwoOffers)},
+		LiePrice:        {new(Price)},
 		LieContent: {&Content{Path: make(Path, 20), Entry: manifest.Entry{
 			Path: strings.Repeat("a", 1024), Type: strings.Repeat("a", 127)}}},
 		LieInvalid:     {&Invalid{ticket, listed}, &Invalid{ticket, acked}},

@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/registry"
+	"github.com/waybill-network/waybill/rollup/rotation"
 )
 
 // The test network: four nodes, all of which are members in terms 0 and 1, in another order of
@@ -357,6 +358,13 @@ func twoRecords(a, b rollup.Record, as, bs Sum) *TwoRecords {
 		a, b, as, bs = b, a, bs, as
 	}
 	return &TwoRecords{[2]rollup.Record{a, b}, [2]Sum{as, bs}}
+}
+
+func twoHandOvers(a, b rotation.HandOver, as, bs Sum) *TwoHandOvers {
+	if bytes.Compare(a.Append(nil), b.Append(nil)) > 0 {
+		a, b, as, bs = b, a, bs, as
+	}
+	return &TwoHandOvers{[2]rotation.HandOver{a, b}, [2]Sum{as, bs}}
 }
 
 func refusedAck(answers []Answer, word Answers, i int, ack rollup.Ack, r *testRollup,

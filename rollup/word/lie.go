@@ -98,6 +98,8 @@ func (r *reader) evidence() Evidence {
 		return r.numberTwice()
 	case LieTwoRecords:
 		return r.twoRecords()
+	case LieTwoHandovers:
+		return r.twoHandOvers()
 	case LieRefused:
 		return r.refused()
 	case LieTwoOffers:

@@ -9,6 +9,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/manifest"
+	"github.com/waybill-network/waybill/rollup/rotation"
 )
 
 // told is a lie with who told it.
@@ -45,6 +46,16 @@ func lies(t testing.TB) []told {
 	another.Time++
 	later := another
 	later.Term = 1
+	over := rotation.HandOver{Network: testNet, Term: 1, Epoch: epoch, SnapshotHeight: 70,
+		SnapshotBytes: 9, SnapshotRoot: rollup.Hash{3}}
+	usurped, snapped := over, over
+	usurped.Committee, snapped.SnapshotRoot = rollup.Hash{6}, rollup.Hash{7}
+	usurped.SnapshotHeight, usurped.SnapshotBytes, usurped.SnapshotRoot = 0, 0, rollup.Hash{}
+	hands := func(term uint32, h rotation.HandOver, nodes ...uint32) Sum {
+		return signAs(term, h.Append(nil), nodes...)
+	}
+	following, other := over, usurped
+	following.Term, other.Term = 2, 2
 
 	refused := Answer{blake3.Sum256(acks[3].Append(nil)), rollup.Answer{Code: rollup.CodePastEpoch}}
 	answers := []Answer{{}, {Ack: rollup.Hash{1}}, refused}
@@ -88,6 +99,12 @@ func lies(t testing.TB) []told {
 		{"two records in two terms", twoRecords(record, later,
 			signAs(0, record.Append(nil), 0, 1, 3), signAs(1, later.Append(nil), 1, 2, 3)),
 			members, nil},
+		{"two committees that follow", twoHandOvers(over, usurped, hands(0, over, 0, 1, 3),
+			hands(0, usurped, 1, 2, 3)), members, nil},
+		{"two snapshots", twoHandOvers(over, snapped, hands(0, over, 0, 1, 3),
+			hands(0, snapped, 1, 2, 3)), members, nil},
+		{"two committees of a later term", twoHandOvers(following, other,
+			hands(1, following, 1, 3), hands(1, other, 1, 2, 3)), members, nil},
 		{"refused and included", refusedAck(answers, word, 2, acks[3], a, at), of(node), nil},
 		{"two offers", twoOffers(offer, Offer{node, epoch, 7, 11, rollup.Hash{1}}), of(node), nil},
 		{"a price", &Price{head, sign(head)}, of(node), nil},
@@ -179,6 +196,8 @@ func TestEveryByteOfEvidence(t *testing.T) {
 		step := 1
 		if whole[c.e.Lie()] || testing.Short() {
 			step = 17
+		} else if c.e.Lie() == LieTwoHandovers {
+			step = 5 // hashes and numbers
 		}
 		whole[c.e.Lie()] = true
 		for i := 0; i < len(b); i += step {
@@ -230,6 +249,11 @@ func TestNoLie(t *testing.T) {
 	stranger := a.own()
 	stranger.Node = testNodes
 	ticket := a.ticket(0, 0, 1, 3)
+	over := rotation.HandOver{Network: testNet, Term: 1, Epoch: epoch, SnapshotHeight: 70,
+		SnapshotBytes: 9, SnapshotRoot: rollup.Hash{3}}
+	handed := signAs(0, over.Append(nil), 0, 1, 3)
+	next, usurped, bare := over, over, withoutSnapshot(over)
+	next.Term, usurped.Committee = 2, rollup.Hash{8}
 	record := rollup.Record{Network: testNet, Height: 90, SettledEpoch: rollup.NoEpoch}
 	again, higher := record, record
 	again.Term = 1
@@ -287,6 +311,13 @@ func TestNoLie(t *testing.T) {
 		{"an entry that is not there", numberTwice(ticket, second.ticket(0, 1, 3), a.entries()[0],
 			Entry{PartAcks, 0, a.entries()[0].Leaf, second.entries()[0].Path}), ReasonPath},
 		{"a record in two terms", twoRecords(record, again, sum, sum1), ReasonSame},
+		{"a hand-over twice", twoHandOvers(over, over, handed, handed), ReasonSame},
+		{"a hand-over with a snapshot, and without", twoHandOvers(over, bare, handed,
+			signAs(0, bare.Append(nil), 1, 3)), ReasonTrue},
+		{"hand-overs to two terms", twoHandOvers(over, next, handed,
+			signAs(1, next.Append(nil), 1, 3)), ReasonSlot},
+		{"another committee's hand-over", twoHandOvers(over, usurped, handed,
+			signAs(1, usurped.Append(nil), 1, 3)), ReasonSignature},
 		{"records of two heights", twoRecords(record, higher, sum, sum), ReasonSlot},
 		{"known and included", refusedAck(taken, takenWord, 0, acks[0], a, 0), ReasonTrue},
 		{"another ack included", refusedAck(never, neverWord, 0, acks[0], second, 0), ReasonPath},

@@ -9,6 +9,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/rotation"
 )
 
 // model is a network under a scheduler that does what it likes: it delivers messages late, twice,
@@ -35,6 +36,7 @@ type model struct {
 	shares  []share
 	records []rollup.Record
 	signers map[int]map[uint32][]uint32 // of records, by term
+	overs   []handedOver
 	roots   []signedRoot
 }
 
@@ -291,6 +293,33 @@ func (m *model) record() {
 	}
 }
 
+// handedOver is a hand-over, and who signed it.
+type handedOver struct {
+	rotation.HandOver
+	signers []uint32
+}
+
+// handOver has members sign the hand-over of a term with a snapshot, or without once they have lost
+// that, or both: its epoch ends at another time for each. The bad one signs another as well, whose
+// committee it likes better, or whose snapshot.
+func (m *model) handOver(term uint32) {
+	h := rotation.HandOver{Network: testNet, Term: term, Epoch: m.epoch, SnapshotHeight: m.height,
+		SnapshotBytes: 1, SnapshotRoot: rollup.Hash{1}}
+	usurped, snapped := h, h
+	usurped.Committee, snapped.SnapshotRoot = rollup.Hash{2}, rollup.Hash{2}
+	for i, h := range []rotation.HandOver{h, withoutSnapshot(h), usurped, snapped} {
+		var signers []uint32
+		for seat := term - 1; seat < testNodes; seat++ {
+			if i < 2 && m.rng.IntN(3) > 0 || i >= 2 && seat == m.badSeat {
+				signers = append(signers, seat)
+			}
+		}
+		if len(signers) > 0 {
+			m.overs = append(m.overs, handedOver{h, signers})
+		}
+	}
+}
+
 // run lets the scheduler do some hundred things.
 func (m *model) run(steps int) {
 	for range steps {
@@ -311,6 +340,9 @@ func (m *model) run(steps int) {
 				m.epoch++
 			} else if len(m.records) < 16 {
 				m.record()
+				if term := uint32(len(m.records) / 2); term <= 2 {
+					m.handOver(term)
+				}
 			}
 		}
 	}
@@ -411,6 +443,10 @@ func (m *model) accuseMembers(try func(Evidence)) {
 		}
 	}
 	m.accuseRecords(try)
+	pairs(m.overs, func(a, b handedOver) {
+		try(twoHandOvers(a.HandOver, b.HandOver, signAs(a.Term-1, a.Append(nil), a.signers...),
+			signAs(b.Term-1, b.Append(nil), b.signers...)))
+	})
 }
 
 func (m *model) accuseRecords(try func(Evidence)) {
@@ -488,6 +524,7 @@ func TestOnlyLiarsAreConvicted(t *testing.T) {
 		"node 1: " + LieTwoRollups.String(), "node 1: " + LieTwoOffers.String(),
 		"node 1: " + LieRefused.String(), "node 3: " + LieTwoTickets.String(),
 		"node 3: " + LieNumberTwice.String(), "node 3: " + LieTwoRecords.String(),
+		"node 3: " + LieTwoHandovers.String(),
 		"client 0: " + LieTwoAcks.String(), "client 0: " + LieTwoCosigned.String(),
 	} {
 		if !all[want] && !testing.Short() {
