@@ -33,14 +33,17 @@ const askedAtOnce = 64
 // ErrNoReceipts says that the receipts which an audit asks for are not there.
 var ErrNoReceipts = errors.New("health: no receipts of an audited report")
 
-// Config is what a Prober works with. All of it is required.
+// Config is what a Prober works with. All of it but Visit is required.
 type Config struct {
 	Chain Chain
 	Self  uint32
 	Key   ed25519.PrivateKey // the node's, which its peers know it by
 	// Ask sends an encoded probe to a node, over a connection of its own when it is fresh, and
 	// returns what was answered.
-	Ask    func(ctx context.Context, node uint32, probe []byte, fresh bool) ([]byte, error)
+	Ask func(ctx context.Context, node uint32, probe []byte, fresh bool) ([]byte, error)
+	// Visit asks nodes for content, as ordinary clients do, and begins to over so long a time. It
+	// returns what came of it for those that it asked (package visit). Nil: nobody does.
+	Visit  func(ctx context.Context, nodes []uint32, over time.Duration) map[uint32]Visited
 	Store  *store.Store // receipts are kept there until their audit is over
 	Logger *slog.Logger
 }
@@ -75,7 +78,21 @@ type Measured struct {
 	Answered int           // rightly
 	Median   time.Duration // of those
 	Healthy  bool
-	Why      string // the last failure, for people; empty when there was none
+	Why      string   // the last failure, for people; empty when there was none
+	Visited  *Visited // nil when no client of this node's was there
+}
+
+// Visited is what came of visits to a node: probes by which nobody can tell a member from a client.
+type Visited struct {
+	Asked   int
+	Served  int // rightly
+	Refused int // for a reason that says nothing bad of the node
+	Failed  int
+	Median  time.Duration // until the first bytes came, of those served
+	Why     string        // the last failure, for people
+	// Unfit says that more of them failed than may. Such a node is not healthy, whatever it answered
+	// to probes; one that is not unfit has still to answer those.
+	Unfit bool
 }
 
 // Found returns what was found in the epoch that was begun last.
@@ -182,14 +199,24 @@ func (p *Prober) probe(ctx context.Context, f *Found, candidates []rotation.Cand
 			list = append(list, &candidate{position: i, node: node})
 		}
 	}
+	visits := p.visit(ctx, list, until)
 	if err := p.askAll(ctx, &reports, list, until); err != nil {
 		return nil, err
+	}
+	var visited map[uint32]Visited
+	select {
+	case visited = <-visits:
+	case <-time.After(time.Until(until) * 3 / 4): // they do not end, and the report has to come
+		p.cfg.Logger.Info("visits to nodes took too long, and count for nothing", "epoch", f.Epoch)
 	}
 	// A height that this node has not reached may be made up, and its audit would fail.
 	height := uint64(p.cfg.Chain.View().Height())
 	receipts := new(rotation.Receipts)
 	for _, c := range list {
 		m := c.verdict(height)
+		if v, was := visited[m.Node]; was {
+			m.Visited, m.Healthy = &v, m.Healthy && !v.Unfit
+		}
 		f.Measured = append(f.Measured, m)
 		if !m.Healthy {
 			f.Unhealthy = append(f.Unhealthy, uint32(c.position))
@@ -201,6 +228,29 @@ func (p *Prober) probe(ctx context.Context, f *Found, candidates []rotation.Cand
 	}
 	audited, _ := p.cfg.Chain.View().Audit(p.cfg.Self)
 	return receipts, p.keep.put(f.Epoch, audited, f.Unhealthy, receipts)
+}
+
+// visit begins to ask all but this node for content. What came of it comes when the probes are done.
+func (p *Prober) visit(ctx context.Context, list []*candidate, until time.Time,
+) <-chan map[uint32]Visited {
+	visits := make(chan map[uint32]Visited, 1)
+	if p.cfg.Visit == nil {
+		close(visits)
+		return visits
+	}
+	var nodes []uint32
+	for _, c := range list {
+		if c.node.Index != p.cfg.Self {
+			nodes = append(nodes, c.node.Index)
+		}
+	}
+	left := max(time.Until(until), 0)
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, left*9/10)
+		defer cancel()
+		visits <- p.cfg.Visit(ctx, nodes, left*7/10)
+	}()
+	return visits
 }
 
 // reportsOf returns what the reports of an epoch are about.
