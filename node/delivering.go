@@ -28,6 +28,7 @@ import (
 // deliverer is the node's delivery of content: a store, and the port where it is asked for.
 type deliverer struct {
 	store  *content.Store
+	shelf  *shelf // the same, as it is served
 	server *serve.Server
 	runs   *compute.Service // nil: modules are not run
 	// certificate is nil without TLS.
@@ -46,7 +47,7 @@ func (n *Node) startContent(context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.store = shelf.store
+	d.store, d.shelf = shelf.store, shelf
 	n.onStop(func() {
 		if err := d.store.Close(); err != nil {
 			n.log.Error("the store of content did not close cleanly", "err", err)

@@ -32,7 +32,8 @@ type Identity struct {
 	Genesis   *ledger.Genesis
 	BLS       *bls.SecretKey // nil when a signer holds it
 	Transport ed25519.PrivateKey
-	Consensus ed25519.PrivateKey // nil when a signer holds it
+	Consensus ed25519.PrivateKey   // nil when a signer holds it
+	Payers    []ed25519.PrivateKey // of accounts that pay for visits to other nodes
 }
 
 // LoadIdentity reads the genesis file and the keystores that the settings name. With a signer that
@@ -51,6 +52,13 @@ func LoadIdentity(c *config.Config, password []byte) (*Identity, error) {
 	if id.Transport, err = keys.LoadEd25519(filepath.Join(dir, TransportKeyFile),
 		password); err != nil {
 		return nil, err
+	}
+	for _, file := range c.Visits.Payers {
+		payer, err := keys.LoadEd25519(c.Path(file), password)
+		if err != nil {
+			return nil, fmt.Errorf("visits.payers: %w", err)
+		}
+		id.Payers = append(id.Payers, payer)
 	}
 	if c.Signer.Address != "" {
 		return id, nil // what it holds is compared when it is reached

@@ -37,6 +37,7 @@ import (
 	"github.com/waybill-network/waybill/node/signer/remote"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/telemetry"
+	"github.com/waybill-network/waybill/node/visit"
 	"github.com/waybill-network/waybill/node/web"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/pipeline/certify"
@@ -81,6 +82,7 @@ type Node struct {
 	remote   *remote.Client   // the same, in a process of its own; nil: it is not
 	prover   *proofWorker     // nil while the node makes no proofs
 	prober   *health.Prober   // nil unless the committee rotates
+	visitor  *visit.Visitor   // nil: this node visits nobody
 	answerer *health.Answerer // nil for a node that is not registered
 	usage    usage
 	history  telemetry.History
@@ -122,7 +124,7 @@ func start(ctx context.Context, system System, cfg *config.Config, id *Identity,
 		{"signer", n.openKeys},
 		{"committee", n.startCommittee},
 		{"peers", n.startPeers},
-		{"duties", n.startDuties},
+		{"prober", n.makeProber},
 		{"outbox", n.startOutbox},
 		{"pipeline", n.startPipeline},
 		{"telemetry", n.startHistory},
@@ -130,6 +132,7 @@ func start(ctx context.Context, system System, cfg *config.Config, id *Identity,
 		{"content", n.startContent},
 		{"ingest API", n.startIngest},
 		{"content port", n.openContentPort},
+		{"duties", n.startDuties},
 		{"operator port", n.startOperator},
 		{"control socket", n.startControl},
 		{"watch", n.startWatch},

@@ -49,11 +49,27 @@ func (n *Node) fillRotation(s *telemetry.Snapshot, view *ledger.View) {
 		if found, ok := n.prober.Found(); ok {
 			for _, m := range found.Measured {
 				out.Probed = append(out.Probed, telemetry.Probed{Node: m.Node, Asked: m.Asked,
-					Answered: m.Answered, Median: m.Median, Healthy: m.Healthy, Why: m.Why})
+					Answered: m.Answered, Median: m.Median, Healthy: m.Healthy, Why: m.Why,
+					Visited: (*telemetry.Visited)(m.Visited)})
 			}
 		}
+		n.fillVisits(out)
 	}
 	s.Rotation = out
+}
+
+// fillVisits says what this node did as a client of others.
+func (n *Node) fillVisits(out *telemetry.Rotation) {
+	if n.visitor == nil {
+		out.NoVisits = "visits.payers names nobody who pays for them"
+		return
+	}
+	v := n.visitor.Stats()
+	if v.Why != nil {
+		out.NoVisits = v.Why.Error()
+	}
+	out.Visits = telemetry.Visits{Served: v.Served, Refused: v.Refused, Failed: v.Failed,
+		Bytes: v.Bytes, Charged: v.Charged, Fees: v.Fees}
 }
 
 // nextDraw returns the first epoch whose draw is still to be.

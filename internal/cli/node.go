@@ -40,7 +40,9 @@ func newNodeStatus() *cobra.Command {
 		Long: `Asks a node how it stands for the committee: every condition for being drawn, with its
 value and what to do; the seats that it has and when each is drawn anew; how likely the
 next draws give it one; what settlements credited to its owner; and what the members
-said of it in the last reports, beside how many of their probes it had answered.
+said of it in the last reports, beside how many of their probes it had answered. Of a
+member also what it found of others: by probes, and as a client like any other, for
+which [visits] of its settings names who pays.
 
 Its health as a process is what 'waybill status' shows.`,
 		Example: "  waybill node status --node http://127.0.0.1:7410",
@@ -272,19 +274,43 @@ func (n *nodeStanding) printSaid(w io.Writer) {
 
 // printProbed shows what the node found of others.
 func (n *nodeStanding) printProbed(w io.Writer) {
-	if len(n.Rotation.Probed) == 0 {
+	r := n.Rotation
+	if len(r.Probed) == 0 {
 		return
 	}
 	fmt.Fprintln(w, "\nWhat this node found of others, as a member:")
-	rows := make([][]string, len(n.Rotation.Probed))
-	for i, p := range n.Rotation.Probed {
+	rows := make([][]string, len(r.Probed))
+	for i, p := range r.Probed {
 		word := "healthy"
 		if !p.Healthy {
 			word = "UNHEALTHY"
 		}
+		why := p.Why
+		if v := p.Visited; v != nil && v.Why != "" {
+			why = strings.TrimPrefix(why+"; as a client: "+v.Why, "; ")
+		}
 		rows[i] = []string{strconv.Itoa(int(p.Node)), word,
 			fmt.Sprintf("%d of %d", p.Answered, p.Asked),
-			p.Median.Round(10 * time.Microsecond).String(), text.Line(p.Why)}
+			p.Median.Round(10 * time.Microsecond).String(), served(p.Visited), text.Line(why)}
 	}
-	text.Table(w, []string{">node", "found", ">answered", ">median", "last failure"}, rows)
+	text.Table(w, []string{">node", "found", ">answered", ">median", "as a client", "last failure"},
+		rows)
+	if r.NoVisits != "" {
+		fmt.Fprintln(w, "It visits nobody as a client:", text.Line(r.NoVisits))
+	}
+}
+
+// served says what came of visits.
+func served(v *telemetry.Visited) string {
+	if v == nil {
+		return "not visited"
+	}
+	word := fmt.Sprintf("served %d of %d", v.Served, v.Asked)
+	if v.Refused > 0 {
+		word += fmt.Sprintf(", refused %d", v.Refused)
+	}
+	if v.Unfit {
+		word += ", UNFIT"
+	}
+	return word
 }

@@ -49,6 +49,7 @@ var (
 		"node/compute/machine",
 		"node/duty",
 		"node/health",
+		"node/visit",
 		"node/homes",
 		"node/keep",
 	}
@@ -122,6 +123,8 @@ var rooms = []struct {
 		"node/snapshots", "node/store", "node/witness")},
 	{"node/duty", join(core, "node/signer")},
 	{"node/health", join(core, "node/store")},
+	// It comes as a client does, and so by what clients use.
+	{"node/visit", join(core, "rollup/delivery", "rollup/manifest", "client", "node/health")},
 	{"node/serve", join(core, "rollup/delivery", "rollup/manifest", "rollup/route", "node/api",
 		"node/door", "node/serve/credit")},
 	{"node/compute", []string{"kernels", "rollup", "rollup/delivery", "rollup/meter", "rollup/word",

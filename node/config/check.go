@@ -23,6 +23,8 @@ var errValue = errors.New("not allowed")
 //	x|y|z      one of the words
 //	name       1 to 64 printable characters without space
 //	path       a file name; path? may be empty
+//	paths      a list of file names
+//	ip         an IP address; ip? may be empty
 //	address    host:port, the host may be empty; address? may be empty
 //	peers      a list of id@host:port
 //	ids        a list of ids of nodes
@@ -55,6 +57,10 @@ func (f *field) allowed() string {
 		words = "1 to 64 printable characters without spaces"
 	case rule == "path":
 		words = "a path without control characters"
+	case rule == "paths":
+		words = "a list of paths without control characters"
+	case rule == "ip":
+		words = "an IP address"
 	case rule == "address":
 		words = "host:port"
 	case rule == "peers":
@@ -93,11 +99,13 @@ func (f *field) check() error {
 	text := f.text()
 	ok := utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 	switch {
-	case !ok, optional && text == "", rule == "":
+	case !ok, optional && text == "", rule == "", rule == "paths":
 	case rule == "name":
 		ok = nameRule.MatchString(text)
 	case rule == "path":
 		ok = text != ""
+	case rule == "ip":
+		ok = net.ParseIP(text) != nil
 	case rule == "address":
 		ok = isAddress(text)
 	case rule == "peers":

@@ -18,6 +18,7 @@ type Config struct {
 	Content     Content     `toml:"content" doc:"The port where content is delivered against acks, which come in there as well as at the door for clients.\nA client is sent a window of bytes ahead of its acks, 256 KiB at first; who does not acknowledge gets no more."`
 	Certificate Certificate `toml:"certificate" doc:"A TLS certificate for the port for content, from an authority that speaks ACME, renewed in time.\nThe authority comes to port 443 of each name: lead that to content.listen. No other port is needed."`
 	Compute     Compute     `toml:"compute" doc:"Modules of WebAssembly that the node runs for clients, at the port for content and against acks as content is.\nA module is content, named by its root; what a run used is fuel, of which 1,024 are a unit of the service."`
+	Visits      Visits      `toml:"visits" doc:"Probes of other nodes at their ports for content, in the way of ordinary clients, while this node is a member of a\ncommittee that rotates: with fresh keys under grants of a payer, and paid for. Nodes must not come to know whose the\npayers are: take accounts that pay for other clients, too, or that nobody can tell from such."`
 	Peer        Peer        `toml:"peer" doc:"The door for other nodes: rollups and certificate shares."`
 	Consensus   Consensus   `toml:"consensus" doc:"The chain that orders certificates and settles epochs."`
 	Signer      Signer      `toml:"signer" doc:"The process that holds the consensus key and the BLS key in place of this home: see waybill signer --help. Without it the\nkeys lie in node.keys."`
@@ -87,6 +88,15 @@ type Compute struct {
 	Wait     time.Duration `toml:"wait" allow:"0s..1m" doc:"How long a run may wait for its turn."`
 	Time     time.Duration `toml:"time" allow:"1s..1h" doc:"How long a run may take, with its waits for acks. It is paid as far as it was metered."`
 	Cache    Size          `toml:"cache" allow:"4MiB..64GiB" doc:"Modules that are kept compiled, by their own size; in memory they take about ten times that."`
+}
+
+// Visits is section [visits].
+type Visits struct {
+	Payers  []string `toml:"payers" allow:"paths" doc:"Keystores of accounts that pay, relative to home, with the password of the node's own keys; a random one pays for\nan epoch's visits, with a balance for grants and a reserve for acks. None: nobody is visited."`
+	Budget  Size     `toml:"budget" allow:"1MiB..1TiB" doc:"Most bytes that are asked for in an epoch. A node is asked for up to a few MiB, six times; when there are too many\nnodes for that, other ones have their turn in each epoch."`
+	Cost    int      `toml:"cost" allow:"1..1000000000000000" doc:"Most micro-credits that an epoch's visits may cost, grants and acks."`
+	Address string   `toml:"address" allow:"ip?" doc:"Address of this machine that visits come from, best one that the node is not known by. Empty: any."`
+	Roots   string   `toml:"roots" allow:"path?" doc:"Roots (PEM) that the certificates of nodes are known by, relative to home. Empty: those of the system."`
 }
 
 // Peer is section [peer].
@@ -173,7 +183,8 @@ func Default() *Config {
 			Directory: "https://acme-v02.api.letsencrypt.org/directory"},
 		Compute: Compute{MaxFuel: 1 << 34, MaxInput: 1 << 20, Runs: 2, Wait: 5 * time.Second,
 			Time: time.Minute, Cache: 64 << 20},
-		Peer: Peer{Listen: ":7401", PushTimeout: 15 * time.Second, MaxInflight: 4},
+		Visits: Visits{Payers: []string{}, Budget: 64 << 20, Cost: 1_000_000},
+		Peer:   Peer{Listen: ":7401", PushTimeout: 15 * time.Second, MaxInflight: 4},
 		Consensus: Consensus{Listen: ":7402", Peers: []string{}, Observers: []string{},
 			KeepBlocks: 30 * 24 * time.Hour, Preset: "wan"},
 		Pipeline: Pipeline{

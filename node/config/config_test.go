@@ -122,6 +122,8 @@ func TestTemplate(t *testing.T) {
 			switch f.rule {
 			case "address", "address?":
 				f.value.SetString("[::1]:" + string(rune('1'+i%9)) + string(rune('0'+i/9)) + "00")
+			case "ip?":
+				f.value.SetString("2001:db8::1")
 			case "name":
 				f.value.SetString("o'ther\"\\name")
 			case "path", "path?":

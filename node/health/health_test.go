@@ -194,6 +194,57 @@ func verdicts(t *testing.T) {
 	n.submit(tx)
 }
 
+// TestVisits: a node that answers all probes and fails its clients is unhealthy; one that refused
+// them for a good reason is not, nor one that was not visited; and visits that never end cost a
+// report nothing.
+func TestVisits(t *testing.T) { synctest.Test(t, visits) }
+
+func visits(t *testing.T) {
+	n := newNet(t, 5)
+	n.advance(epochSeconds * time.Second)
+	n.advance(time.Second)
+	answerers := make([]*Answerer, len(n.Members))
+	for i := range answerers {
+		answerers[i] = n.answerer(uint32(i))
+	}
+	of := func(node uint32, visit func(context.Context, []uint32, time.Duration) map[uint32]Visited,
+	) (Found, []byte) {
+		p := n.prober(openStore(t), node, n.ask(node, answerers))
+		p.cfg.Visit = visit
+		return n.found(t, p)
+	}
+	f, tx := of(0, func(_ context.Context, nodes []uint32, over time.Duration) map[uint32]Visited {
+		if !slices.Equal(nodes, []uint32{1, 2, 3, 4}) || over < epochSeconds/4*time.Second {
+			t.Errorf("%v are visited, within %v", nodes, over)
+		}
+		return map[uint32]Visited{1: {Asked: 6, Failed: 6, Why: "nobody is there", Unfit: true},
+			2: {Asked: 6, Refused: 6}, 3: {Asked: 6, Failed: 1, Served: 5}}
+	})
+	if !slices.Equal(f.Unhealthy, []uint32{1}) || f.Measured[1].Answered != rotation.Tries ||
+		f.Measured[1].Visited.Failed != 6 || f.Measured[4].Visited != nil {
+		t.Errorf("%+v", f)
+	}
+	n.submit(tx)
+	slow, other := of(1, func(ctx context.Context, _ []uint32, _ time.Duration) map[uint32]Visited {
+		<-ctx.Done()
+		time.Sleep(epochSeconds * time.Second)
+		return map[uint32]Visited{2: {Unfit: true}}
+	})
+	if len(slow.Unhealthy) > 0 {
+		t.Errorf("%+v", slow)
+	}
+	n.submit(other)
+	for i := range uint32(3) {
+		_, tx := of(i+2, nil)
+		n.submit(tx)
+	}
+	n.advance(epochSeconds / 2 * time.Second)
+	// One member's word alone, true or not, takes a place among the candidates from nobody.
+	if r := n.rotation(); len(r.Candidates) != 5 {
+		t.Errorf("%d candidates", len(r.Candidates))
+	}
+}
+
 // TestReports: what probers find goes through the ledger, audits and all, in an epoch after the
 // other; and a member that was started again between them still shows its receipts.
 func TestReports(t *testing.T) { synctest.Test(t, reports) }

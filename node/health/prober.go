@@ -82,17 +82,17 @@ type Measured struct {
 	Visited  *Visited // nil when no client of this node's was there
 }
 
-// Visited is what came of visits to a node: probes by which nobody can tell a member from a client.
+// Visited is what came of visits to a node: probes that nobody can tell from what clients do.
 type Visited struct {
 	Asked   int
 	Served  int // rightly
 	Refused int // for a reason that says nothing bad of the node
 	Failed  int
 	Median  time.Duration // until the first bytes came, of those served
-	Why     string        // the last failure, for people
 	// Unfit says that more of them failed than may. Such a node is not healthy, whatever it answered
 	// to probes; one that is not unfit has still to answer those.
 	Unfit bool
+	Why   string // the last failure, for people
 }
 
 // Found returns what was found in the epoch that was begun last.
@@ -230,7 +230,7 @@ func (p *Prober) probe(ctx context.Context, f *Found, candidates []rotation.Cand
 	return receipts, p.keep.put(f.Epoch, audited, f.Unhealthy, receipts)
 }
 
-// visit begins to ask all but this node for content. What came of it comes when the probes are done.
+// visit begins to ask all but this node for content, and returns where what came of it comes.
 func (p *Prober) visit(ctx context.Context, list []*candidate, until time.Time,
 ) <-chan map[uint32]Visited {
 	visits := make(chan map[uint32]Visited, 1)

@@ -399,6 +399,29 @@ var metrics = []metric{
 			return 0
 		}),
 
+	countMetric("visits_total",
+		"Visits to other nodes, as clients come, by outcome; of an epoch when all are over.", counter,
+		"outcome", func(s *Snapshot) []status.Count {
+			v := s.rotation().Visits
+			return []status.Count{{Name: "served", Count: v.Served}, {Name: "refused", Count: v.Refused},
+				{Name: "failed", Count: v.Failed}}
+		}),
+	one("visits_bytes_total", "Bytes of content that visits brought.", counter,
+		func(s *Snapshot) float64 { return float64(s.rotation().Visits.Bytes) }),
+	one("visits_charged_bytes_total", "Of these, bytes that nodes hold acks for.", counter,
+		func(s *Snapshot) float64 { return float64(s.rotation().Visits.Charged) }),
+	one("visits_fees_microcredits_total", "Paid for the grants of visits.", counter,
+		func(s *Snapshot) float64 { return float64(s.rotation().Visits.Fees) }),
+	one("visits_unfit", "Nodes that failed too many of this node's last visits.", gauge,
+		func(s *Snapshot) (unfit float64) {
+			for _, p := range s.rotation().Probed {
+				if p.Visited != nil && p.Visited.Unfit {
+					unfit++
+				}
+			}
+			return unfit
+		}),
+
 	one("content_sessions", "Sessions in which content may be asked for.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Content.Sessions) }),
 	one("content_streams", "Streams that run.", gauge,

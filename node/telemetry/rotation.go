@@ -16,6 +16,9 @@ type Rotation struct {
 	// Obstacle says why this node cannot be drawn, and what ends that; "" when it can be.
 	Obstacle string   `json:"obstacle"`
 	Probed   []Probed `json:"probed"` // by this node, a member, since it began; ascending by node
+	// NoVisits says why this node, a member, visits nobody as a client; "" when it does.
+	NoVisits string `json:"no_visits"`
+	Visits   Visits `json:"-"`
 
 	TermEpochs int        `json:"term_epochs"` // after how many epochs a seat is drawn anew
 	Done       Done       `json:"done"`
@@ -121,4 +124,25 @@ type Probed struct {
 	Median   time.Duration `json:"median_ns"` // of those
 	Healthy  bool          `json:"healthy"`
 	Why      string        `json:"why"` // the last failure, "" when there was none
+	// Visited is what came of visits to it, null when there were none.
+	Visited *Visited `json:"visited"`
+}
+
+// Visited is what came of a member's visits to a candidate, as clients come.
+type Visited struct {
+	Asked   int           `json:"asked"`
+	Served  int           `json:"served"`  // rightly
+	Refused int           `json:"refused"` // for a reason that says nothing bad of the node
+	Failed  int           `json:"failed"`
+	Median  time.Duration `json:"median_ns"` // until the first bytes came, of those served
+	Unfit   bool          `json:"unfit"`     // more failed than may
+	Why     string        `json:"why"`       // the last failure, "" when there was none
+}
+
+// Visits count what this node did at others as a client, since the process began. They are for its
+// operator alone: what it pays leads to who pays.
+type Visits struct {
+	Served, Refused, Failed uint64
+	Bytes, Charged          uint64 // of content
+	Fees                    uint64 // micro-credits, of grants
 }

@@ -21,25 +21,25 @@ type guest struct {
 	index uint64
 }
 
-// maxLife is for how many epochs a guest's grant is good at most, as those of other clients are for
-// more than one.
+// maxLife is for how many epochs a guest's grant is good at most: that of no client is for one
+// epoch alone.
 const maxLife = 24
 
 // guests makes fresh clients at a payer's cost, and waits until the ledger has them.
-func (v *Visitor) guests(ctx context.Context, n int, sites []*site, purse *purse) ([]*guest,
-	error) {
+func (v *Visitor) guests(ctx context.Context, n int, sites []*site, purse *purse) (list []*guest,
+	fees uint64, err error) {
 	view := v.cfg.Chain.View()
 	params := view.Params()
-	payer, account, ok := v.payer(view, purse, uint64(n)*params.GrantFee)
+	fees = uint64(n) * params.GrantFee
+	payer, account, ok := v.payer(view, purse, fees)
 	if !ok {
-		return nil, ErrNoPayer
+		return nil, 0, ErrNoPayer
 	}
 	var services []uint32
 	for _, s := range sites {
 		services = append(services, s.service)
 	}
 	network, from := view.Network(), view.Epoch()
-	var list []*guest
 	var keys []ledger.BLSKey
 	var grants []ledger.Grant
 	for range n {
@@ -47,11 +47,11 @@ func (v *Visitor) guests(ctx context.Context, n int, sites []*site, purse *purse
 		_, _ = rand.Read(seed) // it never fails
 		sk, err := bls.KeyGen(seed)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		key := ledger.BLSKey(sk.PublicKey().Bytes())
 		list, keys = append(list, &guest{key: sk}), append(keys, key)
-		life := 1 + mathrand.N(min(params.GrantEpochs, maxLife))
+		life := min(2+mathrand.N(uint32(maxLife)), params.GrantEpochs)
 		grants = append(grants, ledger.NewGrant(network, payer, ledger.Grant{Payer: account.Index,
 			Key:      key,
 			Proof:    ledger.ProvePossession(sk, network, rollup.RoleClient, ledger.KeyOf(payer)),
@@ -61,7 +61,7 @@ func (v *Visitor) guests(ctx context.Context, n int, sites []*site, purse *purse
 	ctx, cancel := context.WithTimeout(ctx, grantWithin)
 	defer cancel()
 	if err := v.cfg.Chain.SubmitTx(ctx, ledger.NewGrants(network, grants)); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrGrants, err)
+		return nil, 0, fmt.Errorf("%w: %w", ErrGrants, err)
 	}
 	for i := range keys {
 		for {
@@ -70,15 +70,11 @@ func (v *Visitor) guests(ctx context.Context, n int, sites []*site, purse *purse
 				break
 			}
 			if !sleep(ctx, 100*time.Millisecond) {
-				return nil, ErrGrants
+				return nil, fees, ErrGrants
 			}
 		}
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.stats.Clients += uint64(n)
-	v.stats.Fees += uint64(n) * params.GrantFee
-	return list, nil
+	return list, fees, nil
 }
 
 // payer chooses who pays: a random one of those that can.
@@ -135,8 +131,8 @@ func (p *purse) back(bytes, price, used uint64) {
 	p.credits += costOf(bytes, price) - costOf(used, price)
 }
 
-// costOf is what bytes cost at a price of 2^20, in micro-credits, at most: bytes are below 2^24 here
-// and prices at most 2^40.
+// costOf is what bytes cost at a price of 2^20, in micro-credits, at most: bytes are below 2^24
+// here, and prices at most 2^40.
 func costOf(bytes, price uint64) uint64 {
 	const unit = 1 << 20
 	whole, rest := bytes/unit, bytes%unit

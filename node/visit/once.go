@@ -35,8 +35,9 @@ func (v *Visitor) once(ctx context.Context, h *host, p page, purse *purse) {
 		return // it was this node that had no more time
 	}
 	h.found.Asked++
-	outcome := judged(err)
-	switch outcome {
+	h.bytes += stats.Received
+	h.charged += stats.Charged
+	switch outcome := judged(err); outcome {
 	case served:
 		h.found.Served++
 		h.took = append(h.took, took)
@@ -44,24 +45,32 @@ func (v *Visitor) once(ctx context.Context, h *host, p page, purse *purse) {
 		h.found.Refused++
 	default:
 		h.found.Failed++
-		h.found.Why = err.Error()
+		h.found.Why = why(outcome, err)
 		if outcome == wrong {
 			h.wrong++
 		}
 		v.cfg.Logger.Debug("a visit failed", "node", h.node, "err", err)
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	switch outcome {
-	case served:
-		v.stats.Served++
-	case refused:
-		v.stats.Refused++
-	default:
-		v.stats.Failed++
+}
+
+// why puts a failure into words that everybody may read, the node too: not which visit it was.
+func why(of outcome, err error) string {
+	phase, cause := "connection", "nobody answers, or falls silent"
+	var fetch *client.FetchError
+	if errors.As(err, &fetch) {
+		phase = fetch.Phase
 	}
-	v.stats.Bytes += stats.Received
-	v.stats.Charged += stats.Charged
+	var lie client.Reason
+	var reason delivery.Reason
+	switch {
+	case errors.As(err, &lie):
+		cause = lie.Error()
+	case errors.As(err, &reason):
+		cause = reason.Error()
+	case of == wrong:
+		cause = "bytes that do not verify"
+	}
+	return phase + ": " + cause
 }
 
 // read fetches what a page has, as every client does, and returns when its first bytes had come.
@@ -121,9 +130,9 @@ const (
 	wrong  // what came from the node is not what it has to be: no line does that
 )
 
-// passing are the reasons for which nodes do not serve, and which say nothing bad of them: they need
-// not have everything, and may do so much and for so much and no more. Which client it is, is known
-// to no honest node, so that none of them is for guests.
+// passing are the reasons for which nodes do not serve, and which say nothing bad of them: they
+// need not have everything, and may do so much and for so much and no more. That a fresh client is
+// not known is none of them: all clients are fresh some time.
 var passing = []delivery.Reason{delivery.ReasonNotFound, delivery.ReasonDenied,
 	delivery.ReasonPrivate, delivery.ReasonRate, delivery.ReasonStreams, delivery.ReasonVolume,
 	delivery.ReasonShuttingDown, delivery.ReasonReserve, delivery.ReasonAllowance,

@@ -3,6 +3,7 @@ package visit
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -19,8 +20,10 @@ import (
 )
 
 const (
-	// Tries is how often a node is visited in an epoch: as often as it is probed at its peer port.
-	Tries = rotation.Tries
+	// Least and Greatest are how often a node is visited in an epoch: about as often as it is probed
+	// at its peer port, and not always as often.
+	Least    = rotation.Tries - 1
+	Greatest = rotation.Tries + 2
 	// Spare is how many visits may fail.
 	Spare = rotation.Tries - rotation.Answers
 	// Most is up to which size content is read to its end; of larger one, Part is read somewhere.
@@ -59,9 +62,13 @@ type Config struct {
 	Contact func(ctx context.Context, node uint32) (string, error)
 	// Sites are the manifests by which content is chosen; each held against the ledger before.
 	Sites func() []*manifest.Manifest
-	// Client says how nodes are talked to: its Committee or Terms, TLS and Dial. URL, Pin and Book
-	// are each node's own.
-	Client client.Config
+	// Genesis is the network's. Terms is a file for what its committees are found by, as
+	// client.OpenTerms has it; optional.
+	Genesis *ledger.Genesis
+	Terms   string
+	TLS     *tls.Config // how https is spoken; nil: the system's authorities vouch for nodes
+	// Dial opens connections to nodes; nil: as clients do.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Evidence is a folder for heads that lie; optional.
 	Evidence string
 	Budget   uint64 // the most bytes of an epoch
@@ -80,28 +87,38 @@ func Dialer(local net.IP) func(ctx context.Context, network, address string) (ne
 
 // Visitor visits the candidates of each epoch. It is safe for concurrent use.
 type Visitor struct {
-	cfg Config
+	cfg    Config
+	client client.Config // of every node, without what is its own
 
 	mu     sync.Mutex
 	failed map[uint32]bool // were found unfit, and so are visited first
 	stats  Stats
 }
 
-// Stats counts since the process began.
+// Stats counts since the process began, in steps of whole epochs: who sees a number change while a
+// client is there would know whose client it is.
 type Stats struct {
 	Served  uint64 // visits, as all of these
 	Refused uint64 // that count for nothing: the node said why it did not serve
 	Failed  uint64
 	Bytes   uint64 // that were received and verified
 	Charged uint64 // of them, what nodes hold acks for
-	Clients uint64 // that grants were made for
-	Fees    uint64 // micro-credits, of these grants
+	Fees    uint64 // micro-credits, of grants
 	// Why is why nobody was visited in the last epoch; nil when nodes were.
 	Why error
 }
 
-// New returns a visitor.
-func New(c Config) *Visitor { return &Visitor{cfg: c, failed: make(map[uint32]bool)} }
+// New returns a visitor. The errors are those of client.OpenTerms.
+func New(c Config) (*Visitor, error) {
+	v := &Visitor{cfg: c, failed: make(map[uint32]bool),
+		client: client.Config{TLS: c.TLS, Dial: c.Dial, Committee: c.Genesis.Committee()}}
+	if c.Genesis.Params.Rotation == nil {
+		return v, nil
+	}
+	var err error
+	v.client.Terms, err = client.OpenTerms(c.Genesis.Encode(), c.Genesis.Network(), c.Terms)
+	return v, err
+}
 
 // Stats returns what was done so far.
 func (v *Visitor) Stats() Stats {
@@ -110,54 +127,62 @@ func (v *Visitor) Stats() Stats {
 	return v.stats
 }
 
-// Visit visits nodes, each several times within so long a time, at moments that nobody knows before,
-// and returns what came of it for those that were visited. Those that there is no money for this
-// time are left out, and a visit that ctx cuts off counts for nothing.
+// Visit visits nodes, each several times within so long a time, at moments that nobody knows
+// before, and returns what came of it for those that were visited. Those that there is no money for
+// this time are left out, and a visit that ctx cuts off counts for nothing.
 func (v *Visitor) Visit(ctx context.Context, nodes []uint32, over time.Duration,
 ) map[uint32]health.Visited {
-	found, err := v.visit(ctx, nodes, over)
+	hosts, fees, err := v.visit(ctx, nodes, over)
+	var found map[uint32]health.Visited
+	if err == nil {
+		found, err = judge(hosts)
+	}
 	if err != nil {
 		v.cfg.Logger.Info("nodes were not visited as clients", "err", err)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.stats.Why = err
+	s := &v.stats
+	s.Why, s.Fees = err, s.Fees+fees
+	for _, h := range hosts {
+		s.Served += uint64(h.found.Served)
+		s.Refused += uint64(h.found.Refused)
+		s.Failed += uint64(h.found.Failed)
+		s.Bytes += h.bytes
+		s.Charged += h.charged
+	}
 	for node, x := range found { // order-free
 		v.failed[node] = x.Unfit
 	}
 	return found
 }
 
-func (v *Visitor) visit(ctx context.Context, nodes []uint32, over time.Duration,
-) (map[uint32]health.Visited, error) {
+func (v *Visitor) visit(ctx context.Context, nodes []uint32, over time.Duration) (hosts []*host,
+	fees uint64, err error) {
+	begin := time.Now()
+	if !sleep(ctx, rand.N(over/8+1)) {
+		return nil, 0, context.Cause(ctx)
+	}
 	sites := v.sites()
 	if len(sites) == 0 {
-		return nil, ErrNoSite
+		return nil, 0, ErrNoSite
 	}
-	hosts := v.hosts(ctx, nodes)
-	if len(hosts) == 0 {
-		return nil, ErrNoHost
+	if hosts = v.hosts(ctx, nodes); len(hosts) == 0 {
+		return nil, 0, ErrNoHost
 	}
-	defer func() {
-		for _, h := range hosts {
-			h.client.Close()
-		}
-	}()
 	purse := &purse{bytes: v.cfg.Budget, credits: v.cfg.Cost}
-	begin := time.Now()
-	guests, err := v.guests(ctx, min(len(hosts), maxGuests), sites, purse)
+	guests, fees, err := v.guests(ctx, min(len(hosts), maxGuests), sites, purse)
 	if err != nil {
-		return nil, err
+		return nil, fees, err
 	}
-	part := max(over-time.Since(begin), 0) / Tries
-	begin = time.Now()
 	places := make(chan struct{}, atOnce)
+	left := max(over-time.Since(begin), 0)
 	var all sync.WaitGroup
 	for i, h := range hosts {
 		h.guest = guests[i%len(guests)]
 		all.Go(func() {
-			for try := range Tries {
-				at := begin.Add(time.Duration(try)*part + rand.N(part+1))
+			defer h.client.Close()
+			for _, at := range moments(left) {
 				if !sleep(ctx, time.Until(at)) {
 					return
 				}
@@ -172,7 +197,17 @@ func (v *Visitor) visit(ctx context.Context, nodes []uint32, over time.Duration,
 		})
 	}
 	all.Wait()
-	return judge(hosts)
+	return hosts, fees, nil
+}
+
+// moments are when a node is visited: so often, spread over a time, and unknown before.
+func moments(over time.Duration) (list []time.Time) {
+	tries := Least + rand.N(Greatest-Least+1)
+	part := over / time.Duration(tries)
+	for try := range tries {
+		list = append(list, time.Now().Add(time.Duration(try)*part+rand.N(part+1)))
+	}
+	return list
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
@@ -202,7 +237,7 @@ func (v *Visitor) hosts(ctx context.Context, nodes []uint32) []*host {
 		return 1
 	})
 	v.mu.Unlock()
-	if most := v.cfg.Budget / (Tries * Part); uint64(len(nodes)) > most {
+	if most := v.cfg.Budget / (Greatest * Part); uint64(len(nodes)) > most {
 		nodes = nodes[:most]
 	}
 	list := make([]*host, len(nodes))
@@ -227,6 +262,8 @@ type host struct {
 	found  health.Visited
 	took   []time.Duration
 	wrong  int // of the failures, those that no line explains
+
+	bytes, charged uint64
 }
 
 // contactWithin is how long a node may take to say where it delivers.
@@ -241,7 +278,7 @@ func (v *Visitor) host(ctx context.Context, node uint32) *host {
 	if err != nil || at == "" || !known {
 		return nil
 	}
-	cfg := v.cfg.Client
+	cfg := v.client
 	cfg.URL, cfg.Book = at, client.MemoryBook()
 	cfg.Pin = &client.Pin{Network: v.cfg.Chain.View().Network(), Node: node, Key: of.TransportKey}
 	c, err := client.New(cfg)

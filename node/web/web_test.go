@@ -159,6 +159,7 @@ func (n *node) rotation() *telemetry.Rotation {
 		Next: &three, Candidates: 5, TermEpochs: 4,
 		Done: telemetry.Done{Members: 5, Announced: 4, Revealed: 3},
 		Probed: []telemetry.Probed{{Node: 0, Asked: 6, Answered: 6, Median: 3 * time.Millisecond,
+			Visited: &telemetry.Visited{Asked: 7, Served: 5, Refused: 2},
 			Healthy: true}, {Node: 4, Asked: 6, Answered: 1, Median: time.Second,
 			Why: "connection refused"}}}
 	for i := range uint32(16) {

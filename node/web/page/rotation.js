@@ -83,6 +83,8 @@ function showSeats(s, r) {
 
 const nodesText = (list) => (list.length === 1 ? `node ${list[0]}` : list.length > 12 ? `${list.length} members` : `nodes ${list.join(", ")}`);
 
+const visits = (v) => (v ? ` + ${v.served} of ${v.asked - v.refused}` : "");
+
 function showHealth(s, r) {
   const probed = new Map((r.probed ?? []).map((p) => [p.node, p]));
   rows("t-rotation", r.nodes, (n) => n.node, (n) => {
@@ -97,7 +99,7 @@ function showHealth(s, r) {
       said === 0 ? { text: "–", title: "no report that the chain still has is about it", class: "dim" } :
       { text: `${n.healthy.length} of ${said}`, title: `in epoch ${n.epoch}` + (n.healthy.length ? ", by " + nodesText(n.healthy) : ""), class: n.healthy.length ? "" : "bad" },
       n.unhealthy.length ? { text: nodesText(n.unhealthy), title: `members, in epoch ${n.epoch}`, class: "bad" } : { text: "–", class: "dim" },
-      p ? { text: `${p.answered} of ${p.asked}`, title: (p.answered ? `half within ${duration(p.median_ns / 1e9)}` : "") + (p.why ? ` last failure: ${p.why}` : ""), class: p.healthy ? "" : "bad" } : { text: "–", class: "dim" },
+      p ? { text: `${p.answered} of ${p.asked}` + visits(p.visited), title: (p.answered ? `half within ${duration(p.median_ns / 1e9)}` : "") + (p.why ? ` last failure: ${p.why}` : "") + (p.visited ? ` as a client: served ${p.visited.served} of ${p.visited.asked}` + (p.visited.why ? `, last failure: ${p.visited.why}` : "") : ""), class: p.healthy ? "" : "bad" } : { text: "–", class: "dim" },
     ];
   }, "No node stands for the committee.");
 }
