@@ -232,7 +232,7 @@ func (g *Genesis) Validate() error {
 			return wrong(path, "not sorted, or twice the same")
 		}
 	}
-	if err := p.Rotation.validate(p.UnbondSeconds); err != nil {
+	if err := p.Rotation.validate(p.EpochSeconds, p.UnbondSeconds); err != nil {
 		return err
 	}
 	if err := g.Checkpoint.validate(g); err != nil {

@@ -40,7 +40,11 @@ type Rotation struct {
 
 // DefaultRotation returns the constants that genesis files get unless told otherwise.
 func DefaultRotation(seats uint16) *Rotation {
-	return &Rotation{Seats: seats, TermEpochs: rotation.MinTermEpochs, MinStake: 100_000_000,
+	least := uint16(rotation.MinTermEpochs)
+	if seats >= rotation.MinSeats {
+		least = LeastTermEpochs(seats)
+	}
+	return &Rotation{Seats: seats, TermEpochs: least, MinStake: 100_000_000,
 		StakeCap: 1_000_000_000_000, JailWithhold: 720, SlashWithhold: 100, JailAbsent: 2,
 		EvidenceEpochs: 168, EvidenceSeconds: 24 * 60 * 60, EvidenceBlocks: 50_000, Reward: 5_000}
 }
@@ -123,7 +127,7 @@ func (s *State) beginRotation(g *Genesis) error {
 }
 
 // validate checks the ranges. Evidence of the engine's must find the stake that it takes from.
-func (r *Rotation) validate(unbond uint32) error {
+func (r *Rotation) validate(epoch, unbond uint32) error {
 	switch {
 	case r == nil:
 		return nil
@@ -133,6 +137,13 @@ func (r *Rotation) validate(unbond uint32) error {
 	case r.TermEpochs < rotation.MinTermEpochs:
 		return wrong("params.rotation.term_epochs", "%d, less than %d", r.TermEpochs,
 			rotation.MinTermEpochs)
+	case r.TermEpochs < LeastTermEpochs(r.Seats):
+		return wrong("params.rotation.term_epochs", "%d, where %d seats need %d: in an epoch no more of "+
+			"them can come due than the %d that may move, or some never have their turn", r.TermEpochs,
+			r.Seats, LeastTermEpochs(r.Seats), make(rotation.Seats, r.Seats).MaxMoves())
+	case epoch < LeastRotating:
+		return wrong("params.epoch_seconds", "%d, where a committee that rotates needs %d: three of %d "+
+			"blocks belong into the last fifth of an epoch", epoch, LeastRotating, LeastBlocks)
 	case r.MinStake == 0 || r.StakeCap < r.MinStake:
 		return wrong("params.rotation.min_stake", "%d, with a cap of %d", r.MinStake, r.StakeCap)
 	case r.SlashWithhold > 10_000:
