@@ -171,6 +171,7 @@ func New(cfg Config) (*Client, error) {
 func (c *Client) Close() {
 	for _, e := range c.nodes.list {
 		e.http.CloseIdleConnections()
+		e.streams.http.CloseIdleConnections()
 	}
 }
 

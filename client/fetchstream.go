@@ -21,6 +21,7 @@ import (
 type heading struct {
 	digest rollup.Hash
 	run    bool // of a run
+	own    bool // it has a connection of its own
 	asked  time.Time
 	first  uint32 // microseconds from the request to the first byte of content
 }
@@ -50,6 +51,7 @@ type incoming struct {
 	have    int
 
 	pieces chan piece    // closed at the end of the stream
+	give   func()        // gives back the stream's connection; nil when it has none of its own
 	left   chan struct{} // closed when nobody wants more
 	leave  func()        // closes it, and takes what is on its way
 }
@@ -169,7 +171,11 @@ func (l *link) askFor(ctx context.Context, t target, session [16]byte, from uint
 			return in("request", err)
 		}
 		asks(r, session, f.cfg.Service, from, look)
-		response, err := own.http.Do(r)
+		by := own.http
+		if !look && own.streams.take() {
+			by, s.give, s.head.own = own.streams.http, sync.OnceFunc(own.streams.give), true
+		}
+		response, err := by.Do(r)
 		if err != nil {
 			return in("request", s.judge(err))
 		}
@@ -206,6 +212,9 @@ func (s *incoming) close() {
 	s.cancel()
 	if s.body != nil {
 		_ = s.body.Close() // nothing more is wanted of it
+	}
+	if s.give != nil {
+		s.give()
 	}
 }
 
@@ -351,6 +360,10 @@ func (s *incoming) pump() {
 		case s.pieces <- p:
 		case <-s.left:
 			release(p.data)
+		}
+		if p.end && s.give != nil { // a connection is of use once more when it has been read to its end
+			s.silence.Reset(time.Second)
+			_, _ = s.in.Peek(1)
 		}
 	}
 	release(s.data)

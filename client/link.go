@@ -270,6 +270,7 @@ func (l *link) received(head *heading, from, n uint64) {
 	defer l.mu.Unlock()
 	l.stats.Received += n
 	l.bytes += n
+	l.straight(head)
 	now := micros(time.Since(head.asked))
 	last := len(l.records) - 1
 	if last >= 0 && l.records[last].Head == head.digest &&
@@ -285,6 +286,14 @@ func (l *link) received(head *heading, from, n uint64) {
 		l.flush()
 	case l.lazy == nil:
 		l.lazy = time.AfterFunc(lazyAck, l.acknowledge)
+	}
+}
+
+// straight has a connection made for streams like the one with a head, which shares one.
+func (l *link) straight(head *heading) {
+	if !head.run && !head.own {
+		f := l.fetcher
+		l.client.nodes.list[0].streams.want(f.ctx, l.stats.Received, f.helpers.Go)
 	}
 }
 

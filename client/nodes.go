@@ -39,10 +39,11 @@ type nodes struct {
 
 // endpoint is one node, and what is known of its condition.
 type endpoint struct {
-	url    string // as it was configured
-	base   string
-	http   *http.Client
-	ledger api.LedgerServiceClient
+	url     string // as it was configured
+	base    string
+	http    *http.Client
+	streams *straight // for content
+	ledger  api.LedgerServiceClient
 
 	// Guarded by nodes.mu.
 	down    bool // it did not answer last
@@ -59,6 +60,7 @@ func newEndpoint(u *url.URL, cfg *Config) *endpoint {
 		url:     u.String(),
 		base:    u.Scheme + "://" + u.Host,
 		backoff: retry.New(time.Second, maxDown),
+		streams: newStraight(u, cfg),
 	}
 	e.http = &http.Client{Transport: &http.Transport{
 		DialContext:         cfg.Dial,

@@ -207,17 +207,28 @@ func (r *Reader) more() error {
 	}
 }
 
+// endsWithin is how long a reader waits for the end behind the last byte, which comes with it.
+const endsWithin = 20 * time.Millisecond
+
 // finish takes the end of a stream that has brought all.
 func (r *Reader) finish() error {
 	if s := r.stream; s != nil {
 		r.stream = nil
+		ended := make(chan struct{})
 		r.fetcher.drains.Go(func() {
-			// All bytes are here. What is still to come is the end, and nobody waits for it.
+			defer close(ended)
+			// All bytes are here. What is still to come is the end.
 			defer time.AfterFunc(time.Second, s.cancel).Stop()
 			for p := range s.pieces {
 				release(p.data)
 			}
 		})
+		if s.give != nil { // the next content may have the connection
+			select {
+			case <-ended:
+			case <-time.After(endsWithin):
+			}
+		}
 	}
 	return io.EOF
 }

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -116,11 +117,12 @@ type delivery struct {
 	content  *Content
 	network  *Network
 	server   *nginx // nil: it is not installed
+	bare     *bare
 	small    []rollup.Hash
 	big      rollup.Hash
 	paying   []*client.Fetcher
 	fetchers []*client.Client
-	plain    []*plain
+	plain    map[string][]*plain // by contender
 }
 
 func (d *delivery) start(program string) (err error) {
@@ -148,7 +150,11 @@ func (d *delivery) start(program string) (err error) {
 	if d.server, err = startNginx(ctx, d.content); err != nil {
 		return err
 	}
+	if d.bare, err = startBare(d.content); err != nil {
+		return err
+	}
 	trust := &tls.Config{RootCAs: d.content.roots}
+	d.plain = make(map[string][]*plain)
 	node := d.network.written.Nodes[d.network.cfg.Members]
 	pin := &client.Pin{Network: d.network.id, Node: d.network.nodes[0],
 		Key: d.network.written.Joining[0].Registration.TransportKey}
@@ -166,11 +172,42 @@ func (d *delivery) start(program string) (err error) {
 			return err
 		}
 		d.paying = append(d.paying, f)
+		d.plain[bareName] = append(d.plain[bareName], newPlain(d.bare.url, trust, false))
 		if d.server != nil {
-			d.plain = append(d.plain, newPlain(d.server.url, trust))
+			d.plain[nginxName] = append(d.plain[nginxName], newPlain(d.server.url, trust, false))
+			d.plain[nginx2Name] = append(d.plain[nginx2Name], newPlain(d.server.url, trust, true))
 		}
 	}
-	return nil
+	return d.season()
+}
+
+// seasoned is how many contents each client has had of the node before: its window is at its largest
+// then, and its streams have connections of their own. The node has all in its store.
+const seasoned = 8
+
+func (d *delivery) season() error {
+	for _, root := range append([]rollup.Hash{d.big}, d.small...) {
+		size := int64(1 << 20)
+		if root == d.big {
+			size = d.large
+		}
+		if err := d.pay(0, root, size); err != nil {
+			return err
+		}
+	}
+	errs, places := make([]error, d.clients), make(chan struct{}, 2*runtime.GOMAXPROCS(0))
+	var group sync.WaitGroup
+	for i := range d.clients {
+		group.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			for j := 0; j < seasoned && errs[i] == nil; j++ {
+				errs[i] = d.pay(i, d.small[(i+j)%len(d.small)], 1<<20)
+			}
+		})
+	}
+	group.Wait()
+	return errors.Join(errs...)
 }
 
 // comparisons are those of many clients, and of one. The first one ends everything.
@@ -191,8 +228,10 @@ func (d *delivery) comparisons() []bench.Comparison {
 }
 
 const (
-	nginxName = "nginx, verified by its client"
-	ownName   = "a node, verified and acknowledged"
+	nginxName  = "nginx, HTTP/1.1, verified"
+	nginx2Name = "nginx, HTTP/2, verified"
+	bareName   = "bare net/http, HTTP/1.1, verified"
+	ownName    = "a node, verified and acknowledged"
 )
 
 func (d *delivery) comparison(name, what string, clients int, size int64,
@@ -214,30 +253,38 @@ func (d *delivery) comparison(name, what string, clients int, size int64,
 		group.Wait()
 		return clients * int(size), errors.Join(errs...)
 	}
-	spent := map[string]*meter{nginxName: {pids: d.server.pids}, ownName: {pids: d.network.servers}}
-	contender := func(name string, kind bench.Kind,
-		fetch func(i int, root rollup.Hash) error) bench.Contender {
-		m := spent[name]
-		return bench.Contender{Name: name, Kind: kind, Prepare: m.begin,
-			Run: func() (int, error) {
+	spent := map[string]*meter{nginxName: {pids: d.server.pids}, nginx2Name: {pids: d.server.pids},
+		ownName: {pids: d.network.servers}}
+	c := bench.Comparison{Name: name, What: what, Op: "byte", Rounds: 6,
+		Extra: func([]bench.Sample) string {
+			return describe(spent, nginxName, nginx2Name, ownName)
+		}}
+	add := func(name string, kind bench.Kind, fetch func(i int, root rollup.Hash) error) {
+		x := bench.Contender{Name: name, Kind: kind, Run: func() (int, error) { return each(fetch) }}
+		if m := spent[name]; m != nil {
+			x.Prepare, x.Child = m.begin, func() bench.Usage { return bench.Usage{CPU: m.last} }
+			x.Run = func() (int, error) {
 				n, err := each(fetch)
 				m.end(n)
 				return n, err
-			},
-			Child: func() bench.Usage { return bench.Usage{CPU: m.last} }}
+			}
+		}
+		c.Contenders = append(c.Contenders, x)
 	}
-	c := bench.Comparison{Name: name, What: what, Op: "byte", Rounds: 6,
-		Extra: func([]bench.Sample) string {
-			return describe(spent[nginxName], spent[ownName])
-		}}
+	for _, peer := range []string{nginxName, nginx2Name, bareName} {
+		clients := d.plain[peer]
+		if clients == nil {
+			continue
+		}
+		add(peer, bench.KindPeer, func(i int, root rollup.Hash) error {
+			return clients[i].fetch(d.ctx, root, size)
+		})
+	}
 	if d.server != nil {
-		c.Contenders = append(c.Contenders, contender(nginxName, bench.KindPeer,
-			func(i int, root rollup.Hash) error { return d.plain[i].fetch(d.ctx, root, size) }))
 		c.Goals = []bench.Goal{{What: fmt.Sprintf("≥ %v of nginx's throughput", ratio),
 			Against: nginxName, Ratio: ratio}}
 	}
-	c.Contenders = append(c.Contenders, contender(ownName, bench.KindOwn,
-		func(i int, root rollup.Hash) error { return d.pay(i, root, size) }))
+	add(ownName, bench.KindOwn, func(i int, root rollup.Hash) error { return d.pay(i, root, size) })
 	return c
 }
 
@@ -269,8 +316,13 @@ func (d *delivery) close() (err error) {
 	for _, c := range d.fetchers {
 		c.Close()
 	}
-	for _, p := range d.plain {
-		p.http.CloseIdleConnections()
+	for _, clients := range d.plain { // order-free
+		for _, p := range clients {
+			p.http.CloseIdleConnections()
+		}
+	}
+	if d.bare != nil {
+		err = errors.Join(err, d.bare.close())
 	}
 	if d.server != nil {
 		err = errors.Join(err, d.server.close())

@@ -122,7 +122,8 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestPlain: nginx serves the folder that a node delivers, and its client takes nothing else.
+// TestPlain: web servers serve the folder that a node delivers, and their clients take
+// nothing else.
 func TestPlain(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	c, err := newContent()
@@ -133,18 +134,37 @@ func TestPlain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	bare, err := startBare(c)
+	if err != nil {
+		t.Fatal(err)
+	}
 	server, err := startNginx(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := c.close(); err != nil {
+		if err := errors.Join(bare.close(), c.close()); err != nil {
 			t.Error(err)
 		}
 		if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
 			t.Errorf("left behind: %v, %v", left, err)
 		}
 	}()
+	check := func(url string, http2 bool) {
+		t.Helper()
+		p := newPlain(url, &tls.Config{RootCAs: c.roots}, http2)
+		defer p.http.CloseIdleConnections()
+		if err := p.fetch(t.Context(), root, 100_000); err != nil {
+			t.Error(err)
+		}
+		if err := p.fetch(t.Context(), root, 99_999); !errors.Is(err, errOther) {
+			t.Errorf("fewer bytes: %v", err)
+		}
+		if err := p.fetch(t.Context(), rollup.Hash{1}, 100_000); !errors.Is(err, errOther) {
+			t.Errorf("what is not there: %v", err)
+		}
+	}
+	check(bare.url, false)
 	if server == nil {
 		if os.Getenv("REQUIRE_NGINX") != "" {
 			t.Fatal("nginx is not installed")
@@ -156,17 +176,8 @@ func TestPlain(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	p := newPlain(server.url, &tls.Config{RootCAs: c.roots})
-	defer p.http.CloseIdleConnections()
-	if err := p.fetch(t.Context(), root, 100_000); err != nil {
-		t.Error(err)
-	}
-	if err := p.fetch(t.Context(), root, 99_999); !errors.Is(err, errOther) {
-		t.Errorf("fewer bytes: %v", err)
-	}
-	if err := p.fetch(t.Context(), rollup.Hash{1}, 100_000); !errors.Is(err, errOther) {
-		t.Errorf("what is not there: %v", err)
-	}
+	check(server.url, false)
+	check(server.url, true)
 	if len(server.pids()) < 2 {
 		t.Errorf("no workers: %v", server.pids())
 	}

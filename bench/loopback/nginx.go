@@ -195,18 +195,16 @@ func (m *meter) end(bytes int) {
 }
 
 // describe says what the servers used of the processors.
-func describe(peer, own *meter) string {
+func describe(spent map[string]*meter, names ...string) string {
 	var lines []string
-	for _, x := range []struct {
-		name string
-		*meter
-	}{{"nginx", peer}, {"the node", own}} {
+	for _, name := range names {
+		x := spent[name]
 		if x.bytes == 0 || x.total == 0 {
 			continue
 		}
 		gib := float64(x.bytes) / (1 << 30)
 		lines = append(lines, fmt.Sprintf("%s: %.2f s of processor a GiB, %.2f Gbit/s, %.1f Gbit/s a "+
-			"core of its own", x.name, x.total.Seconds()/gib,
+			"core of its own", name, x.total.Seconds()/gib,
 			float64(x.bytes)*8/x.wall.Seconds()/1e9, float64(x.bytes)*8/x.total.Seconds()/1e9))
 	}
 	lines = append(lines, fmt.Sprintf("Clients and servers share %d processors, and clients of both "+
@@ -214,18 +212,19 @@ func describe(peer, own *meter) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// plain is a client of nginx: one connection, HTTP/2 over TLS.
+// plain is a client of a web server: one connection over TLS, as package client has it.
 type plain struct {
 	http *http.Client
 	url  string
 }
 
-func newPlain(url string, trust *tls.Config) *plain {
+func newPlain(url string, trust *tls.Config, http2 bool) *plain {
 	protocols := new(http.Protocols)
-	protocols.SetHTTP2(true)
+	protocols.SetHTTP1(!http2)
+	protocols.SetHTTP2(http2)
 	return &plain{&http.Client{Transport: &http.Transport{TLSClientConfig: trust.Clone(),
-		Protocols: protocols,
-		HTTP2:     &http.HTTP2Config{MaxReadFrameSize: 256 << 10}}}, url} // as package client has it
+		Protocols: protocols, ReadBufferSize: 64 << 10,
+		HTTP2: &http.HTTP2Config{MaxReadFrameSize: 256 << 10}}}, url}
 }
 
 // fetch fetches content and verifies it.

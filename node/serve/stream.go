@@ -11,9 +11,6 @@ import (
 	"github.com/waybill-network/waybill/rollup/word"
 )
 
-// sliceBytes are read and written at once, when a stream has gone so far: see outlet.step.
-const sliceBytes = 16 * delivery.GroupSize
-
 // stream answers a call for content.
 func (s *Server) stream(c *Call, x Name) error {
 	if err := c.Permit(x.Root); err != nil {
@@ -39,7 +36,9 @@ func (s *Server) stream(c *Call, x Name) error {
 	if c.terms.head {
 		return c.write(delivery.AppendEnd(nil))
 	}
-	return (&outlet{Call: c, file: file, root: x.Root}).send(span)
+	o := &outlet{Call: c, file: file, root: x.Root}
+	defer o.room.release()
+	return o.send(span)
 }
 
 // spanOf reads the Range of a request: one range, or all.
@@ -82,15 +81,17 @@ type outlet struct {
 	first   uint64 // group of the stream
 	parents []byte
 	frame   []byte
-	slice   []byte
+	room    room
 	gone    uint64 // bytes of this stream that were written
 }
 
 // step returns how many bytes are written at once. What is written is a frame of HTTP/2, which its
 // reader has when all of it is there: a stream begins with single groups, so that the first can be
 // verified after the first round trip, and no frame is larger than half of what came before.
+// Streams that are many have little room each.
 func (o *outlet) step() uint64 {
-	return min(sliceBytes, max(1, o.gone/2/delivery.GroupSize)*delivery.GroupSize)
+	groups := min(o.gone/2, rooms/uint64(max(1, o.server.stats.open.Load()))) / delivery.GroupSize
+	return min(sliceBytes, max(1, groups)*delivery.GroupSize)
 }
 
 // send sends runs until the span is sent, and the end.
@@ -148,29 +149,23 @@ func (o *outlet) run(next, end uint64) (uint64, error) {
 // bytes sends the frame, and the bytes behind it. It returns how many of them were handed to the
 // connection, those of a write that failed among them: they may have arrived.
 func (o *outlet) bytes(from, length uint64) (sent uint64, err error) {
-	if o.slice == nil {
-		o.slice = make([]byte, sliceBytes)
-	}
-	for sent < length {
-		b := o.slice[:min(o.step(), length-sent)]
-		if _, err := o.file.ReadAt(b, int64(from+sent)); err != nil {
+	for ahead := o.frame; sent < length; ahead = nil { // frame and first bytes are one write
+		n := min(o.step(), length-sent)
+		b := append(o.room.of(len(ahead)+int(n)), ahead...)[:len(ahead)+int(n)]
+		if _, err := o.file.ReadAt(b[len(ahead):], int64(from+sent)); err != nil {
 			o.broken = true // a run that was announced cannot be taken back
 			return sent, delivery.Refuse(delivery.ReasonFailed, "%w", err)
 		}
-		if sent == 0 {
-			if err := o.write(o.frame); err != nil {
-				return 0, err
-			}
-		} else {
+		if sent > 0 {
 			o.deadlines.Write(o.server.cfg.Slow)
 		}
-		sent, o.gone = sent+uint64(len(b)), o.gone+uint64(len(b))
-		if err := o.write(b); err != nil {
-			o.server.stats.sent.Add(uint64(len(b)))
+		err := o.write(b)
+		sent, o.gone = sent+n, o.gone+n
+		o.server.stats.sent.Add(n)
+		if err != nil {
 			return sent, err
 		}
-		o.server.stats.sent.Add(uint64(len(b)))
-		o.server.volume.use(uint64(len(b)))
+		o.server.volume.use(n)
 	}
 	return sent, nil
 }
