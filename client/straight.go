@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// straight is the way of streams once a node has sent some megabytes: connections of HTTP/1.1, each
-// with one stream at a time. Over HTTP/2 each byte is copied once more at either end and changes
-// goroutines, which is a third of what transport costs in all (ADR 60). But a connection costs a
-// handshake, about as much as a megabyte saves: so it is made late, beside what goes on, and nothing
-// waits for it. HTTP/2 is the way of everything else. It is safe for concurrent use.
+// straight is the way of streams once a node has sent some megabytes: connections of HTTP/1.1,
+// each with one stream at a time. Over HTTP/2 each byte is copied once more at either end and
+// changes goroutines, which is a third of what transport costs in all (ADR 60). But a connection
+// costs a handshake, about as much as a megabyte saves: so it is made late, beside what goes on,
+// and nothing waits for it. HTTP/2 is the way of everything else. It is safe for concurrent use.
 type straight struct {
 	http *http.Client
 	base string

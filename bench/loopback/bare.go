@@ -12,8 +12,9 @@ import (
 	"sync"
 )
 
-// bare is the least that a server in Go does: files by net/http, read and written 256 KiB at a time.
-// What a node takes beyond it is the node's own: credit, books, acks, trees. It is in this process.
+// bare is the least that a server in Go does: files by net/http, read and written 256 KiB at a
+// time. What a node takes beyond it is the node's own: credit, books, acks, trees. It is in this
+// process.
 type bare struct {
 	http *http.Server
 	url  string

@@ -181,8 +181,8 @@ func (d *delivery) start(program string) (err error) {
 	return d.season()
 }
 
-// seasoned is how many contents each client has had of the node before: its window is at its largest
-// then, and its streams have connections of their own. The node has all in its store.
+// seasoned is how many contents each client has had of the node before: its window is at its
+// largest then, and its streams have connections of their own. The node has all in its store.
 const seasoned = 8
 
 func (d *delivery) season() error {
