@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep signer doors route browser site sdk matrix variants emulate peers circuits lies simulate rotate join virtual prove solidity
+.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep signer doors route faults browser site sdk matrix variants emulate peers circuits lies simulate rotate join virtual prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -140,6 +140,10 @@ doors: build ## attack x port against a real node: honest calls, memory; a table
 route: ## nodes at 5, 40 and 120 ms in network namespaces: the near one, one that vanishes, round trips; needs root (QUICK=1 in short)
 	WAYBILL_ROUTE=$(if $(QUICK),quick,full) REQUIRE_NETNS=1 $(GO) test -count=1 -v -timeout 10m \
 	-run 'TestNearNode|TestKilledFar|TestRoundTrips' ./node/serve
+
+faults: build ## ten nodes in network namespaces, through ROUNDS (default 1) of hand-overs under partitions, loss, a third cut off, a clone; needs root (QUICK=1 in short; ROUNDS=25 makes some 200 hand-overs)
+	WAYBILL=$(CURDIR)/$(BIN)/waybill FAULTS=$(if $(QUICK),quick,full) CRASH_ROUNDS=$(or $(ROUNDS),1) REQUIRE_NETNS=1 REQUIRE_WAYBILL=1 \
+	$(GO) test -count=1 -v -timeout 0 -run '^TestFaults$$' ./internal/crash
 
 browser: ## the dashboard in headless Chromium
 	REQUIRE_CHROMIUM=1 $(GO) test -count=1 ./node/web/...

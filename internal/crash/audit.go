@@ -30,12 +30,15 @@ type Audit struct {
 	Ordered map[AckID]Entry
 	Stated  int                      // of the acks ordered, those under co-signed statements
 	Rows    [][]rollup.SettlementRow // of certified settlements, by epoch
+	Duties  [][]rollup.DutyRow       // likewise; none where the committee stays
+	tickets map[rollup.Hash]bool     // of the rollups
 }
 
 // AuditAcks waits until everything in the books is ordered, on every node, and holds books and
 // rollups against each other. The load has ended.
 func (n *Network) AuditAcks(ctx context.Context, b *Books) (*Audit, error) {
-	a := &Audit{Rungs: map[rollup.Rung]int{}, Ordered: map[AckID]Entry{}}
+	a := &Audit{Rungs: map[rollup.Rung]int{}, Ordered: map[AckID]Entry{},
+		tickets: map[rollup.Hash]bool{}}
 	keys, err := n.awaitOrdered(ctx, b)
 	if err != nil {
 		return nil, err
@@ -62,6 +65,9 @@ func (n *Network) Audit(ctx context.Context, p *Parties, b *Books,
 	if err := n.compareSettlements(a, p); err != nil {
 		return a, err
 	}
+	if err := a.compareRewards(n.Genesis.Params.Rotation); err != nil {
+		return a, err
+	}
 	return a, n.compareBalances(ctx, a, p, before)
 }
 
@@ -69,6 +75,7 @@ func (n *Network) Audit(ctx context.Context, p *Parties, b *Books,
 // node, and returns all ordered windows.
 func (n *Network) awaitOrdered(ctx context.Context, b *Books) ([]rollup.WindowKey, error) {
 	ordered := map[rollup.WindowKey]bool{}
+	n.signers = map[rollup.WindowKey][]uint32{}
 	for i := range n.Clients {
 		err := n.await(ctx, fmt.Sprintf("tickets on node %d", i), func() (bool, error) {
 			list, err := n.ordered(ctx, i)
@@ -78,7 +85,7 @@ func (n *Network) awaitOrdered(ctx context.Context, b *Books) ([]rollup.WindowKe
 			acks, here := 0, map[rollup.WindowKey]bool{}
 			for _, r := range list {
 				key := rollup.WindowKey{Node: r.Node, Epoch: r.Epoch, Window: r.Window}
-				here[key], ordered[key] = true, true
+				here[key], ordered[key], n.signers[key] = true, true, r.Signers
 				acks += int(r.Acks)
 			}
 			if acks < len(b.Accepted) || len(here) < len(ordered) {
@@ -136,7 +143,23 @@ func (n *Network) Late(ctx context.Context, b *Books, node, witness int) (late i
 func (n *Network) trust() *export.Trust {
 	trust := export.TrustOf(n.Genesis)
 	trust.Proofs, trust.Workers = verifier.OfKey, runtime.GOMAXPROCS(0)
+	if n.terms != nil {
+		trust.Terms = n.terms.Chain()
+	}
 	return trust
+}
+
+// verify verifies an export file of a node against the genesis file, and against hand-overs that
+// follow from it, where committees rotate.
+func (n *Network) verify(ctx context.Context, node int, file []byte) (*export.Report, error) {
+	report, err := export.Verify(file, n.trust())
+	if n.terms == nil || !errors.Is(err, rollup.ErrUnknownTerm) {
+		return report, err
+	}
+	if err := n.terms.Follow(ctx, n.Clients[node].Ledger()); err != nil {
+		return nil, err
+	}
+	return export.Verify(file, n.trust())
 }
 
 // addRollup exports a rollup from every node, requires that they agree and that it verifies, and
@@ -147,8 +170,9 @@ func (n *Network) addRollup(ctx context.Context, a *Audit, b *Books, key rollup.
 		return err
 	}
 	a.Rollups++
+	a.tickets[e.Header.ID()] = true
 	a.Rungs[e.Evidence.Rung]++
-	for i := range n.Clients {
+	for _, i := range n.keepers(key) {
 		other, err := n.exportRollup(ctx, i, key, 0) // they may have evidence of different rungs
 		if err != nil {
 			return err
@@ -188,6 +212,21 @@ func (n *Network) addRollup(ctx context.Context, a *Audit, b *Books, key rollup.
 	return nil
 }
 
+// keepers returns the nodes that have evidence of a rollup: all, or, where committees rotate, who
+// signed it.
+func (n *Network) keepers(key rollup.WindowKey) (nodes []int) {
+	if n.terms == nil {
+		for i := range n.Clients {
+			nodes = append(nodes, i)
+		}
+		return nodes
+	}
+	for _, node := range n.signers[key] {
+		nodes = append(nodes, int(node))
+	}
+	return nodes
+}
+
 // exportRollup has a node export a rollup, with evidence of a rung, and verifies it.
 func (n *Network) exportRollup(ctx context.Context, node int, key rollup.WindowKey,
 	rung rollup.Rung) (*export.Rollup, error) {
@@ -206,7 +245,7 @@ func (n *Network) exportRollup(ctx context.Context, node int, key rollup.WindowK
 	if err != nil {
 		return nil, err
 	}
-	report, err := export.Verify(file, n.trust())
+	report, err := n.verify(ctx, node, file)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
@@ -298,11 +337,12 @@ func (n *Network) awaitSettled(ctx context.Context, a *Audit) error {
 					epoch)
 			}
 		}
-		report, err := export.Verify(first, export.TrustOf(n.Genesis))
+		report, err := n.verify(ctx, 0, first)
 		if err != nil {
 			return err
 		}
-		a.Rows = append(a.Rows, report.File.(*export.Settlement).Rows)
+		settlement := report.File.(*export.Settlement)
+		a.Rows, a.Duties = append(a.Rows, settlement.Rows), append(a.Duties, settlement.Duties)
 	}
 	return nil
 }
@@ -380,6 +420,15 @@ func (n *Network) compareBalances(ctx context.Context, a *Audit, p *Parties,
 			move(0, r.Paid-r.ToNode-r.ToService)
 		}
 	}
+	if err := n.addSlashes(ctx, want[0], total); err != nil {
+		return err
+	}
+	for _, duties := range a.Duties {
+		for i := range duties {
+			want[0].Sub(want[0], new(big.Int).SetUint64(duties[i].Reward))
+			move(1+duties[i].Node, duties[i].Reward)
+		}
+	}
 	for i := range n.Clients {
 		balances, err := n.Balances(ctx, i)
 		if err != nil {
@@ -399,6 +448,21 @@ func (n *Network) compareBalances(ctx context.Context, a *Audit, p *Parties,
 		if sum.Cmp(total) != 0 {
 			return fmt.Errorf("node %d: the balances add up to %v, before to %v", i, sum, total)
 		}
+	}
+	return nil
+}
+
+// addSlashes adds to account 0, and to the total, what stakes lost to it.
+func (n *Network) addSlashes(ctx context.Context, protocol, total *big.Int) error {
+	r, err := client.Call(ctx, n.Clients[0].Ledger().GetNodes, &api.GetNodesRequest{})
+	if err != nil {
+		return err
+	}
+	for i := range n.Genesis.Members {
+		lost := new(big.Int).SetUint64(n.Genesis.Members[i].Stake)
+		lost.Sub(lost, new(big.Int).SetUint64(r.Nodes[i].Stake+r.Nodes[i].Leaving))
+		protocol.Add(protocol, lost)
+		total.Add(total, lost)
 	}
 	return nil
 }

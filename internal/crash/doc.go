@@ -6,7 +6,9 @@
 // without it they are skipped, or fail when REQUIRE_WAYBILL is set. CRASH_ROUNDS is the number of
 // kills (default 4), CRASH_SEED their seed.
 //
-// Files: process.go is one node, network.go four of them; parties.go registers payers, services and
-// clients; load.go has clients deliver and keeps their books; audit.go compares the books with what
-// the committee certified.
+// Files: process.go is one node, network.go some of them, wires.go what lies between them when each
+// has a network namespace of its own; parties.go registers payers, services and clients; load.go
+// has clients deliver and keeps their books; audit.go compares the books with what the committee
+// certified, duties.go the chains of nodes that were stopped, and what members earned with the
+// votes in their blocks.
 package crash

@@ -144,8 +144,12 @@ func (n *Network) Load(ctx context.Context, p *Parties, feeds, burst int,
 			for i := node + Serving*feed; i < len(p.Clients); i += Serving * feeds {
 				clients = append(clients, p.Clients[i])
 			}
+			committee := n.Genesis.Committee()
+			if n.terms != nil {
+				committee = nil
+			}
 			client, err := client.New(client.Config{URL: n.Nodes[node].Ingest, Pin: n.Pin(node),
-				Committee: n.Genesis.Committee(), Book: client.MemoryBook(),
+				Committee: committee, Terms: n.terms, Book: client.MemoryBook(),
 				Batch: max(1, burst/4), Backoff: poll, Cosign: p.cosign()})
 			if err != nil {
 				return nil, err

@@ -3,6 +3,7 @@
 package crash
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,13 +29,18 @@ const Serving = 2
 // poll is how often what is waited for is asked for.
 const poll = 50 * time.Millisecond
 
-// Network is four nodes, each a process, and a connection to each.
+// Network is some nodes, each a process, and a connection to each.
 type Network struct {
 	*homes.Network
 	ID        rollup.Network
 	Processes []*Process
 	Clients   []*client.Client
 	Deserved  []string // complaints that contain one of these are no failure
+
+	terms *client.Terms // that committees handed over; nil where the committee stays
+	wires *wires        // between the nodes; nil when all share this machine's network
+
+	signers map[rollup.WindowKey][]uint32 // nodes, of ordered rollups
 }
 
 // Binary returns the program under test; it skips the test when there is none.
@@ -48,12 +55,18 @@ func Binary(t testing.TB) string {
 	return binary
 }
 
-// Start writes a network, starts its nodes and waits until all answer. It is torn down with the
-// test.
+// Start writes a network of four nodes, or as many as the options say, starts them and waits until
+// all answer. It is torn down with the test.
 func Start(ctx context.Context, t testing.TB, o homes.Options) *Network {
 	t.Helper()
+	return start(ctx, t, o, nil)
+}
+
+// start is Start for nodes in namespaces of their own, unless wires is nil.
+func start(ctx context.Context, t testing.TB, o homes.Options, w *wires) *Network {
+	t.Helper()
 	binary := Binary(t)
-	o.Dir, o.Nodes, o.Serving = t.TempDir(), 4, Serving
+	o.Dir, o.Nodes, o.Serving = t.TempDir(), cmp.Or(o.Nodes, 4), Serving
 	o.GenesisTime = time.Now()
 	configure := o.Configure
 	o.Configure = func(i int, c *config.Config) {
@@ -66,11 +79,19 @@ func Start(ctx context.Context, t testing.TB, o homes.Options) *Network {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &Network{Network: written, ID: written.Genesis.Network()}
+	n := &Network{Network: written, ID: written.Genesis.Network(), wires: w}
+	if o.Seats > 0 {
+		if n.terms, err = client.OpenTerms(written.Genesis.Encode(), n.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
 	t.Cleanup(func() { n.close(t) })
 	for i, node := range written.Nodes {
 		p := &Process{Node: node, binary: binary,
 			log: filepath.Join(written.Dir, "node"+strconv.Itoa(i)+".log")}
+		if w != nil {
+			p.within = w.within(i)
+		}
 		n.Processes = append(n.Processes, p)
 		client, err := client.New(client.Config{URL: node.Ingest, Backoff: poll})
 		if err != nil {
@@ -94,11 +115,15 @@ func (n *Network) Stop(ctx context.Context, t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	var all sync.WaitGroup
 	for i, p := range n.Processes {
-		if err := p.Terminate(ctx); err != nil {
-			t.Errorf("node %d, asked to stop: %v", i, err)
-		}
+		all.Go(func() {
+			if err := p.Terminate(ctx); err != nil {
+				t.Errorf("node %d, asked to stop: %v", i, err)
+			}
+		})
 	}
+	all.Wait()
 }
 
 func (n *Network) close(t testing.TB) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,7 +24,8 @@ import (
 type Process struct {
 	Node   homes.Node
 	binary string
-	log    string // file
+	log    string   // file
+	within []string // command that runs the program in a place of its own; may be empty
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
@@ -41,7 +43,8 @@ func (p *Process) Start() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(p.binary, "start", "--home", p.Node.Home)
+	args := append(slices.Clone(p.within), p.binary, "start", "--home", p.Node.Home)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.Node.Home, "GOTRACEBACK=all"}
 	cmd.Stdout, cmd.Stderr = log, log
 	// A process group of its own keeps the terminal's signals away; the death signal ends it with

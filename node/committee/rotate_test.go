@@ -229,6 +229,7 @@ func agree(t *testing.T, n *network, nodes []*running, terms uint32) {
 		}
 		distinct[office.Root().String()] = true
 	}
+	remembered(t, nodes[0], top)
 	for number := range terms + 1 {
 		want, known := view.CommitteeAt(number)
 		for i, r := range nodes {
@@ -245,6 +246,40 @@ func agree(t *testing.T, n *network, nodes []*running, terms uint32) {
 		if size := r.parts.evidence.Size(); size != 0 || r.Status().Err != nil {
 			t.Errorf("%d signed twice; %v", size, r.Status().Err)
 		}
+	}
+}
+
+// remembered demands that the chain in a node's store is what the node saw: hashes, and who could
+// vote with how many seats.
+func remembered(t *testing.T, n *running, top int64) {
+	t.Helper()
+	past := OpenPast(n.store)
+	voted := 0
+	for h := int64(2); h <= top; h++ {
+		b, err := past.Block(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		office := n.View().CommitteeVoting(h - 1)
+		if !bytes.Equal(b.AppHash, n.appHashAt(h-1)) || len(b.Votes) != len(office.Members) {
+			t.Errorf("block %d: hash %x, %d votes", h, b.AppHash, len(b.Votes))
+		}
+		for _, v := range b.Votes {
+			node, known := n.app.directory.node(v.Address[:])
+			member, is := office.Member(node)
+			if !known || !is || member.Power != uint64(v.Power) {
+				t.Errorf("block %d: a vote of node %d with %d seats", h, node, v.Power)
+			}
+			if v.Voted {
+				voted++
+			}
+		}
+	}
+	if first, last := past.Heights(); first != 1 || last < top || voted < int(top) {
+		t.Errorf("blocks %d to %d, %d votes", first, last, voted)
+	}
+	if _, err := past.Block(top + 1000); !errors.Is(err, ErrPast) {
+		t.Errorf("a block that is not there: %v", err)
 	}
 }
 
