@@ -134,6 +134,19 @@ func (c *Committee) Sum(signers Bitmap) *bls.PublicKey {
 	return bls.AggregatePublicKeys(keys)
 }
 
+// Roster returns the members' keys, by position, for batches of signatures of many sets of them.
+func (c *Committee) Roster() *bls.Roster {
+	keys := make([]*bls.PublicKey, len(c.Members))
+	for i, m := range c.Members {
+		keys[i] = m.Key
+	}
+	roster, err := bls.NewRoster(keys)
+	if err != nil {
+		panic(fmt.Sprintf("rollup: a committee: %v", err)) // keys are registered, so decoded
+	}
+	return roster
+}
+
 // MaxMembers is the number of members that a bitmap can name.
 const MaxMembers = 255 * 8
 

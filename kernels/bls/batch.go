@@ -60,7 +60,9 @@ type Batch struct {
 	Messages   Column
 	Signatures Column // Width 48; not used by AggregateVerify
 
-	places map[*PublicKey]uint32 // in Keys, of those that Append was given
+	places    map[*PublicKey]uint32 // in Keys, of those that Append was given
+	sums      []sumOf               // by place in Keys, of those that AppendSum was given
+	sumPlaces map[sumOf]uint32
 }
 
 // Append adds an entry to a batch that was put together by Append alone. All messages have one
@@ -75,6 +77,10 @@ func (b *Batch) Append(key *PublicKey, message, signature []byte) {
 		b.places[key] = place
 		b.Keys = append(b.Keys, key)
 	}
+	b.append(place, message, signature)
+}
+
+func (b *Batch) append(place uint32, message, signature []byte) {
 	b.Signer = append(b.Signer, place)
 	b.Messages = b.Messages.append(message)
 	b.Signatures = b.Signatures.append(signature)
@@ -86,6 +92,9 @@ func (b *Batch) check() error {
 		return fmt.Errorf("%w: %d signers, %d messages", ErrBatch, len(b.Signer), b.Messages.Len())
 	}
 	for i, s := range b.Signer {
+		if uint64(s) < uint64(len(b.Keys)) && b.sum(s) != nil && b.sum(s).valid() {
+			continue
+		}
 		if uint64(s) >= uint64(len(b.Keys)) || b.Keys[s] == nil || b.Keys[s].p.IsInfinity() {
 			return fmt.Errorf("%w: entry %d has no usable key %d", ErrBatch, i, s)
 		}
@@ -122,6 +131,10 @@ type Verifier struct {
 	random []byte
 	groups []group
 
+	// Groups of sums of a roster's keys.
+	spreads []*spread
+	points  []affine
+
 	// The entries of groups of a few, multiplied by their coefficients.
 	few      []int32
 	scaled   []affine
@@ -140,7 +153,8 @@ type Verifier struct {
 
 // group is the run lo to hi of entries of one signer.
 type group struct {
-	key    *PublicKey
+	key    *PublicKey // nil for a sum that is not computed
+	sum    *sumOf     // nil unless the key is one
 	lo, hi int
 	h      affine // Σ r·H, before the cofactor is cleared until clearHashes
 }
@@ -253,7 +267,9 @@ func (v *Verifier) combine(b *Batch, verdicts []Verdict) {
 	v.hashMessages(b)
 	v.sumHashes()
 	if len(v.groups) > 0 && !v.check(&total) {
+		v.allSumKeys()
 		v.locate(verdicts)
+		v.cancelled(verdicts)
 	}
 }
 
@@ -265,10 +281,17 @@ func (v *Verifier) single(b *Batch) Verdict {
 		return VerdictNotInSubgroup
 	}
 	v.group(b)
+	key := v.groups[0].key
+	if key == nil {
+		key = AggregatePublicKeys(v.groups[0].sum.keys())
+	}
+	if key.p.IsInfinity() {
+		return VerdictIdentity
+	}
 	v.hashMessages(b)
 	v.report.Checks = 1
 	h := clearCofactor(toG1(v.hashed[0]))
-	if !v.spaces[0].verifyOne(b.Keys[b.Signer[i]], &h, &sigma) {
+	if !v.spaces[0].verifyOne(key, &h, &sigma) {
 		return VerdictBadSignature
 	}
 	return VerdictValid
@@ -309,7 +332,8 @@ func (v *Verifier) group(b *Batch) {
 	v.groups = v.groups[:0]
 	for at, i := range v.entry {
 		if at == 0 || b.Signer[v.entry[at-1]] != b.Signer[i] {
-			v.groups = append(v.groups, group{key: b.Keys[b.Signer[i]], lo: at})
+			v.groups = append(v.groups, group{key: b.Keys[b.Signer[i]],
+				sum: b.sum(b.Signer[i]), lo: at})
 		}
 		v.groups[len(v.groups)-1].hi = at + 1
 	}

@@ -23,9 +23,9 @@ const (
 // AggregateVerify checks that sig is the sum of the signatures of every entry of the
 // batch. It hashes all messages, sums them by signer, and computes one Miller loop per
 // signer and one final exponentiation. The keys must have proved possession; messages
-// need not be distinct. A malformed or empty batch is false.
+// need not be distinct. A malformed or empty batch is false, and so is one with sums of keys.
 func (v *Verifier) AggregateVerify(b *Batch, sig *Signature) bool {
-	if b.check() != nil || len(b.Signer) == 0 || sig.IsIdentity() {
+	if b.check() != nil || len(b.Signer) == 0 || len(b.sums) > 0 || sig.IsIdentity() {
 		return false
 	}
 	v.arrange(b, nil)
@@ -245,9 +245,7 @@ func (v *Verifier) check(total *affine) bool {
 		scaled.ScalarMultiplication(total, inverseCofactor)
 	}
 	v.p, v.q = append(v.p[:0], scaled), append(v.q[:0], minusG2)
-	for i := range v.groups {
-		v.p, v.q = append(v.p, v.groups[i].h), append(v.q, v.groups[i].key.p)
-	}
+	v.pairUp()
 	f := v.millerLoop(v.p, v.q)
 	return v.spaces[0].isOne(&f)
 }

@@ -14,15 +14,9 @@ import (
 // their signatures are gathered meanwhile and verified together, which takes a fraction of the
 // time. Who claims falsely is found, and nobody else is refused.
 type claims struct {
-	words []wordClaim
-	sums  []sumClaim
-	keys  map[signers]*bls.PublicKey // sums
-}
-
-// signers are members of a committee.
-type signers struct {
-	of     *rollup.Committee
-	bitmap string
+	words   []wordClaim
+	sums    []sumClaim
+	rosters map[*rollup.Committee]*bls.Roster
 }
 
 // claim says what follows when a signature does not verify: an error, and where it belongs unless
@@ -48,12 +42,15 @@ type wordClaim struct {
 	ed25519.Signed
 }
 
-// sumClaim claims a BLS signature: that of a key which is not decoded yet, or of a sum of keys.
+// sumClaim claims a BLS signature: that of a key which is not decoded yet, or of members of a
+// committee, which is that of the sum of their keys.
 type sumClaim struct {
 	claim
 	suite     bls.Suite
+	of        *bls.Roster   // of a committee, or nil
+	signers   rollup.Bitmap // of its members
+	encoded   *BLSKey       // when there is no committee
 	key       *bls.PublicKey
-	encoded   *BLSKey // when key is nil
 	message   []byte
 	signature *BLSSignature
 }
@@ -74,20 +71,16 @@ func (c *claims) possession(what claim, net rollup.Network, p possession) {
 func (c *claims) committee(
 	at *error, of *rollup.Committee, bitmap rollup.Bitmap, message []byte, signature *BLSSignature,
 ) {
-	s := sumClaim{claim: claim{at, rollup.ErrSignature}, suite: bls.Default,
-		key: c.keys[signers{of, string(bitmap)}], message: message, signature: signature}
-	if s.key == nil {
-		if c.keys == nil {
-			c.keys = make(map[signers]*bls.PublicKey)
+	roster := c.rosters[of]
+	if roster == nil {
+		if c.rosters == nil {
+			c.rosters = make(map[*rollup.Committee]*bls.Roster)
 		}
-		s.key = of.Sum(bitmap)
-		c.keys[signers{of, string(bitmap)}] = s.key
+		roster = of.Roster()
+		c.rosters[of] = roster
 	}
-	if s.key.IsIdentity() { // of keys that cancel, which sign nothing
-		s.fail(bls.VerdictIdentity)
-		return
-	}
-	c.sums = append(c.sums, s)
+	c.sums = append(c.sums, sumClaim{claim: claim{at, rollup.ErrSignature}, suite: bls.Default,
+		of: roster, signers: bitmap, message: message, signature: signature})
 }
 
 // verify verifies all claims. What failed already is left out of what is dearer.
@@ -128,7 +121,7 @@ func (c *claims) decodeKeys() {
 	var encoded []byte
 	var open []*sumClaim
 	for i := range c.sums {
-		if s := &c.sums[i]; s.key == nil {
+		if s := &c.sums[i]; s.of == nil {
 			encoded, open = append(encoded, s.encoded[:]...), append(open, s)
 		}
 	}
@@ -149,7 +142,11 @@ func (c *claims) decodeKeys() {
 func verifySums(sums []sumClaim) {
 	var batch bls.Batch
 	for i := range sums {
-		batch.Append(sums[i].key, sums[i].message, sums[i].signature[:])
+		if s := &sums[i]; s.of != nil {
+			batch.AppendSum(s.of, s.signers, s.message, s.signature[:])
+		} else {
+			batch.Append(s.key, s.message, s.signature[:])
+		}
 	}
 	verdicts, err := sums[0].suite.VerifyBatch(&batch)
 	if err != nil {
