@@ -24,6 +24,7 @@ type network struct {
 	observers []string // ids that all let in
 
 	keepBlocks time.Duration
+	log        slog.Handler // nil: nothing is logged
 	genesis    *ledger.Genesis
 	treasury   ed25519.PrivateKey
 	members    []member
@@ -104,6 +105,9 @@ func (n *network) config(i int, dir string, s *store.Store) Config {
 		Keys:         m.keys(), Listen: m.address, Timeouts: LAN, Store: s,
 		Snapshots: filepath.Join(dir, "snapshots"),
 		Observers: n.observers, KeepBlocks: n.keepBlocks, Logger: slog.New(slog.DiscardHandler),
+	}
+	if n.log != nil {
+		c.Logger = slog.New(n.log)
 	}
 	for j, other := range n.members {
 		if j != i {
