@@ -98,6 +98,7 @@ type Comparison struct {
 	// hardly lengthen
 	Compute bool
 	Rounds  int  // 0: chosen from Options
+	Fixed   bool // Rounds holds whatever Options say: what rounds make, later comparisons need
 	Cold    bool // no warm-up round before the measured ones: a round takes many seconds
 	Close   func() error
 	Extra   func(samples []Sample) string // printed under the result, may be nil
@@ -386,7 +387,7 @@ func measure(ctx context.Context, c Comparison, o *Options, sized bool,
 		first = 0
 	}
 	began := time.Now()
-	for round := first; round < rounds || time.Since(began) < o.Time; round++ {
+	for round := first; round < rounds || !c.Fixed && time.Since(began) < o.Time; round++ {
 		step(min(round, rounds-1)-first, rounds-first)
 		for i, contender := range c.Contenders {
 			if err := ctx.Err(); err != nil {
@@ -428,6 +429,8 @@ func measure(ctx context.Context, c Comparison, o *Options, sized bool,
 // rounds is how often each contender of a comparison has its turn.
 func (o *Options) rounds(c *Comparison) int {
 	switch {
+	case c.Fixed:
+		return c.Rounds
 	case o.Rounds > 0:
 		return o.Rounds
 	case c.Rounds > 0:

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/perf/benchfmt"
 )
@@ -185,6 +186,28 @@ func TestContendersTakeTurns(t *testing.T) {
 		}
 		if !closed {
 			t.Error("comparison was not closed")
+		}
+	}
+}
+
+// TestFixedRounds: flags change the rounds of comparisons, but for those whose rounds make what
+// others need.
+func TestFixedRounds(t *testing.T) {
+	for _, o := range []Options{{Rounds: 1}, {Rounds: 5}, {Time: time.Millisecond}} {
+		for _, fixed := range []bool{false, true} {
+			c := Comparison{Name: "A", Rounds: 3, Fixed: fixed, Cold: true,
+				Contenders: []Contender{{Name: "a", Run: func() (int, error) {
+					runtime.Gosched()
+					return 1, nil
+				}}}}
+			r, err := Run(t.Context(), []Suite{suiteOf("s", c)}, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := len(r.Results[0].Samples[0].Rounds)
+			if fixed && n != 3 || !fixed && o.Rounds > 0 && n != o.Rounds {
+				t.Errorf("%+v, fixed %v: %d rounds", o, fixed, n)
+			}
 		}
 	}
 }

@@ -129,7 +129,8 @@ func (p *proving) comparisons() []Comparison {
 	circuit := &Circuit{Statements: p.size, ProofSize: rollup.ProofSize}
 	prove := Comparison{Name: fmt.Sprintf("Prove/statements=%d", p.size),
 		What: fmt.Sprintf("proofs about %d statements, in a process of its own", p.size),
-		Op:   "proof", Rounds: len(p.asked), Cold: true, Circuit: circuit, Close: p.close,
+		Op:   "proof", Rounds: len(p.asked), Fixed: true, Cold: true, Circuit: circuit,
+		Close: p.close,
 		Contenders: []Contender{{Name: "prover", Kind: KindOwn, Prepare: p.prepare, Run: p.prove,
 			Child: func() Usage { return Usage{p.stats.CPU, p.stats.PeakMemory} }}},
 		Extra: func([]Sample) string {
