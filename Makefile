@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep signer doors route faults browser site sdk matrix variants emulate peers circuits lies simulate rotate join virtual prove solidity
+.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep signer doors route faults thieves browser site sdk matrix variants emulate peers circuits lies simulate rotate join virtual prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -131,6 +131,9 @@ crash: build ## a network of processes: killed under load (ROUNDS times, default
 
 keep: build ## homes that are backed up, restored, copied and moved under load, a full disk (as root), a network that goes on as another one; with processes
 	WAYBILL=$(CURDIR)/$(BIN)/waybill REQUIRE_WAYBILL=1 $(GO) test -count=1 -v -timeout 10m -run '^(TestKeep|TestFullDisk|TestRecover)$$' ./internal/crash
+
+thieves: ## thieves and payers without money, on real networks in a process (40 s)
+	WAYBILL_THIEVES=1 $(GO) test -count=1 -v -timeout 10m -run '^Test(Thief|PoorPayers)Live$$' ./node
 
 signer: build ## a member's keys in a signer process that is killed under load, with processes (20 s)
 	WAYBILL=$(CURDIR)/$(BIN)/waybill REQUIRE_WAYBILL=1 $(GO) test -count=1 -v -timeout 10m -run '^TestSigner$$' ./internal/crash
