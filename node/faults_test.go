@@ -305,7 +305,8 @@ func TestThiefLive(t *testing.T) {
 }
 
 // serve delivers to a customer until the node takes no more, and returns the units that it took.
-func (c *customer) serve(node, rounds int, units uint64) (taken uint64, credit *client.CreditError) {
+func (c *customer) serve(node, rounds int, units uint64) (taken uint64,
+	credit *client.CreditError) {
 	c.Helper()
 	ctx, cancel := context.WithTimeout(c.Context(), 30*time.Second)
 	defer cancel()
