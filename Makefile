@@ -55,8 +55,10 @@ join: ## a seventh node joins six that share sixteen seats, from an empty folder
 	JOIN=1 $(GO) test -count=1 -v -timeout 20m -run 'TestJoin' ./node/committee ./internal/cli
 
 SEEDS ?= 20
-virtual: ## real nodes in virtual time, on made hosts, disks and network
-	WAYBILL_VIRTUAL_SEEDS="$(SEEDS)" $(GO) test -count=1 -v -timeout 12h ./internal/virtual
+FIRST ?= 1
+virtual: ## real nodes in virtual time, on made hosts, disks and network: hand-overs with faults of SEEDS (default 20) seeds (FIRST=n SEEDS=1 LOGS=folder for one)
+	WAYBILL_VIRTUAL_SEEDS=$(SEEDS) WAYBILL_VIRTUAL_FIRST=$(FIRST) WAYBILL_VIRTUAL_LOGS=$(if $(LOGS),$(abspath $(LOGS))) \
+	$(GO) test -count=1 -v -timeout 48h ./internal/virtual
 
 SIZES ?= 1024
 prove: ## a proof of every circuit in SIZES (default 1024), in a child process; what it costs (the first makes a development key)

@@ -69,10 +69,14 @@ func (n *Node) newVisitor() (*visit.Visitor, error) {
 		}
 		trusted = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
+	dial := n.system.Net.DialContext
+	if c.Address != "" {
+		dial = visit.Dialer(net.ParseIP(c.Address))
+	}
 	return visit.New(visit.Config{Genesis: n.id.Genesis, Chain: n.chain, Payers: n.id.Payers,
 		Contact: n.members.Contact, Sites: n.sites,
 		Terms: filepath.Join(n.cfg.HomeDir(), VisitsTermsFile), TLS: trusted,
-		Dial:     visit.Dialer(net.ParseIP(c.Address)),
+		Dial:     dial,
 		Evidence: filepath.Join(n.cfg.HomeDir(), LiesDir),
 		Budget:   uint64(c.Budget), Cost: uint64(c.Cost), Logger: n.log})
 }

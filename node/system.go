@@ -13,9 +13,9 @@ import (
 // System is what a node has of the machine that it runs on. Package internal/virtual gives nodes
 // one that is made. The zero value is the operating system's.
 type System struct {
-	// Net is where all ports are opened, and where members and peers are dialled. Origins of
-	// content, certificate authorities and a signer are reached by the operating system's network,
-	// whatever stands here.
+	// Net is where all ports are opened, and where members, peers and candidates are dialled.
+	// Origins of content, certificate authorities and a signer are reached by the operating system's
+	// network, whatever stands here, and so are candidates from an address of their own.
 	Net Net
 	// Disk has the store. Everything else in a home is on the operating system's.
 	Disk store.FS

@@ -6,10 +6,11 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/config"
@@ -29,9 +30,12 @@ type Machine struct {
 	Disk    Disk
 	Node    *node.Node // nil while it is down
 
-	world *World
-	home  string
-	lives int
+	world   *World
+	home    string
+	lives   int
+	wire    *trip
+	power   bool          // is what the wire takes
+	stopped chan struct{} // closed when StopAside is done; nil: it is not under way
 }
 
 // World is a network of real nodes on made hosts and disks. It must live in a bubble of
@@ -105,8 +109,8 @@ func (m *Machine) Start(ctx context.Context) error {
 		return err
 	}
 	m.lives++
-	m.Host = m.world.Net.Boot(m.Address)
-	system := node.System{Net: m.Host, Disk: m.Disk}
+	m.Host, m.wire = m.world.Net.Boot(m.Address), new(trip)
+	system := node.System{Net: m.Host, Disk: errorfs.Wrap(m.Disk, m.wire)}
 	m.Node, err = system.Start(ctx, loaded.Config, id, m.world.logs(m.Index, m.lives))
 	if err != nil {
 		m.Host.Kill()
@@ -120,6 +124,54 @@ func (m *Machine) Stop() {
 	m.Node.Stop()
 	m.Node = nil
 	m.Host.Kill()
+}
+
+// StopAside is Stop beside the caller; Await waits for its end.
+func (m *Machine) StopAside() {
+	old, host := m.Node, m.Host
+	m.Node, m.stopped = nil, make(chan struct{})
+	go func(done chan struct{}) {
+		old.Stop()
+		host.Kill()
+		close(done)
+	}(m.stopped)
+}
+
+// Await waits for the end of StopAside.
+func (m *Machine) Await() {
+	if m.stopped != nil {
+		<-m.stopped
+		m.stopped = nil
+	}
+}
+
+// KillWithin arms a kill, or a power cut that keeps so many percent of what was not synced, at one
+// of the next writes and syncs of the store. Fallen must be asked until it happened.
+func (m *Machine) KillWithin(at int, power bool, kept int) {
+	host, disk, rng := m.Host, m.Disk, rand.New(rand.NewPCG(m.world.Seed, uint64(at)))
+	m.power = power
+	m.wire.fail = func() Disk {
+		if power {
+			host.PowerOff()
+			return disk.AfterPowerCut(kept, rng)
+		}
+		host.Kill()
+		return disk.AfterKill(rng)
+	}
+	m.wire.arm(at)
+}
+
+// Fallen reports whether the machine is down by KillWithin. All goroutines of the bubble must be at
+// rest.
+func (m *Machine) Fallen() (bool, error) {
+	if m.Node == nil {
+		return false, nil
+	}
+	disk, gone := m.wire.tripped()
+	if !gone {
+		return false, nil
+	}
+	return true, m.end(disk, m.power)
 }
 
 // Kill ends the machine's process. All goroutines of the bubble must be at rest. The next life
@@ -139,21 +191,21 @@ func (m *Machine) PowerCut(kept int) error {
 
 func (m *Machine) end(disk Disk, unsynced bool) error {
 	home := filepath.Join(m.world.Files.Dir, "node"+strconv.Itoa(m.Index)+"-"+strconv.Itoa(m.lives))
-	if err := os.CopyFS(home, os.DirFS(m.home)); err != nil {
+	if err := copyHome(home, m.home); err != nil {
 		return err
 	}
+	old := m.Node
+	m.Disk, m.home, m.Node = disk, home, nil
+	m.world.stops.Go(old.Stop)
 	data := filepath.Join(home, "consensus", "data")
 	if err := store.MarkPlace(data); err != nil { // the copy stands for the original
 		return err
 	}
 	if unsynced {
-		if err := cutLog(filepath.Join(data, "cs.wal")); err != nil {
+		if err := cutLog(filepath.Join(data, "cs.wal", "wal")); err != nil {
 			return err
 		}
 	}
-	old := m.Node
-	m.Disk, m.home, m.Node = disk, home, nil
-	m.world.stops.Go(old.Stop)
 	return nil
 }
 

@@ -2,11 +2,40 @@ package virtual
 
 import (
 	"encoding/binary"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	cmtcons "github.com/cometbft/cometbft/proto/tendermint/consensus"
 	"github.com/cosmos/gogoproto/proto"
 )
+
+// copyHome copies a home's files, with the rights that they have.
+func copyHome(to, from string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			return os.MkdirAll(filepath.Join(to, name), info.Mode().Perm())
+		case !info.Mode().IsRegular():
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, name), b, info.Mode().Perm())
+	})
+}
 
 // cutLog leaves of the engine's log of consensus what is certain to have been synced: all up to the
 // last message that the engine waits for before it goes on, which are its own votes and proposals
