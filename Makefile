@@ -134,8 +134,8 @@ crash: build ## a network of processes: killed under load (ROUNDS times, default
 keep: build ## homes that are backed up, restored, copied and moved under load, a full disk (as root), a network that goes on as another one; with processes
 	WAYBILL=$(CURDIR)/$(BIN)/waybill REQUIRE_WAYBILL=1 $(GO) test -count=1 -v -timeout 10m -run '^(TestKeep|TestFullDisk|TestRecover)$$' ./internal/crash
 
-thieves: ## thieves and payers without money, on real networks in a process (40 s)
-	WAYBILL_THIEVES=1 $(GO) test -count=1 -v -timeout 10m -run '^Test(Thief|PoorPayers)Live$$' ./node
+thieves: ## thieves, payers without money and nodes that fail their clients, on real networks in a process (40 s)
+	WAYBILL_THIEVES=1 $(GO) test -count=1 -v -timeout 10m -run '^Test(Thief|PoorPayers|Visits)Live$$' ./node
 
 signer: build ## a member's keys in a signer process that is killed under load, with processes (20 s)
 	WAYBILL=$(CURDIR)/$(BIN)/waybill REQUIRE_WAYBILL=1 $(GO) test -count=1 -v -timeout 10m -run '^TestSigner$$' ./internal/crash

@@ -52,18 +52,29 @@ func newWorld(t *testing.T) *world {
 // own.
 func newWorldOf(t *testing.T, serving int, grace uint32,
 	configure func(int, *config.Config)) *world {
-	net, err := homes.Write(homes.Options{Dir: t.TempDir() + "/net", Serving: serving,
-		EpochSeconds: 5, GraceSeconds: grace,
-		Configure: func(i int, c *config.Config) {
-			c.Pipeline.WindowAge, c.Pipeline.Tail = time.Second, 100*time.Millisecond
-			configure(i, c)
-		}})
+	return newWorldWith(t, serving, grace, func(o *homes.Options) { o.Configure = configure },
+		func(*world) {})
+}
+
+// newWorldWith is newWorldOf with other options, and something that is done before nodes start.
+func newWorldWith(t *testing.T, serving int, grace uint32, change func(*homes.Options),
+	before func(*world)) *world {
+	o := homes.Options{Dir: t.TempDir() + "/net", Serving: serving, EpochSeconds: 5,
+		GraceSeconds: grace}
+	change(&o)
+	configure := o.Configure
+	o.Configure = func(i int, c *config.Config) {
+		c.Pipeline.WindowAge, c.Pipeline.Tail = time.Second, 100*time.Millisecond
+		configure(i, c)
+	}
+	net, err := homes.Write(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &world{T: t, net: net, nodes: make([]*node.Node, len(net.Nodes)),
 		nonces: map[ledger.Key]uint64{},
 		book:   client.MemoryBook()}
+	before(w)
 	var group errgroup.Group
 	for i := range w.nodes {
 		group.Go(func() error { return w.start(i) })
