@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -90,6 +91,11 @@ type Config struct {
 
 	// Dial opens connections. By default a net.Dialer does, with a bound of 10 seconds.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Streams is how content is asked for, such as over HTTP/3: see package client/quic. While it
+	// gives no answer at all, as where UDP is not let through, it is left aside for a minute. By
+	// default streams go over HTTP/2, and larger ones over connections of HTTP/1.1.
+	Streams http.RoundTripper
 
 	// Logger gets what is tried again, at level Debug; nodes that went down and came back, at level
 	// Info; and offers that are not true, at level Warn. By default nothing is logged.

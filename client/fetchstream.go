@@ -171,11 +171,7 @@ func (l *link) askFor(ctx context.Context, t target, session [16]byte, from uint
 			return in("request", err)
 		}
 		asks(r, session, f.cfg.Service, from, look)
-		by := own.http
-		if !look && own.streams.take() {
-			by, s.give, s.head.own = own.streams.http, sync.OnceFunc(own.streams.give), true
-		}
-		response, err := by.Do(r)
+		response, err := s.answer(own, r, look)
 		if err != nil {
 			return in("request", s.judge(err))
 		}
@@ -192,6 +188,23 @@ func (l *link) askFor(ctx context.Context, t target, session [16]byte, from uint
 	}
 	l.client.port.beat(time.Since(s.head.asked))
 	return s, nil
+}
+
+// answer asks by the way that there is for such a stream.
+func (s *incoming) answer(own *endpoint, r *http.Request, look bool) (*http.Response, error) {
+	if own.special.serves() {
+		response, err := own.special.http.Do(r)
+		if err == nil || r.Context().Err() != nil {
+			s.head.own = true
+			return response, err
+		}
+		own.special.failed()
+	}
+	by := own.http
+	if !look && own.streams.take() {
+		by, s.give, s.head.own = own.streams.http, sync.OnceFunc(own.streams.give), true
+	}
+	return by.Do(r)
 }
 
 // judge says that a node was silent, where that is why a call broke.

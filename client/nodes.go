@@ -43,6 +43,7 @@ type endpoint struct {
 	base    string
 	http    *http.Client
 	streams *straight // for content
+	special *special  // for content, in place of all others; nil: there is none
 	ledger  api.LedgerServiceClient
 
 	// Guarded by nodes.mu.
@@ -61,6 +62,9 @@ func newEndpoint(u *url.URL, cfg *Config) *endpoint {
 		base:    u.Scheme + "://" + u.Host,
 		backoff: retry.New(time.Second, maxDown),
 		streams: newStraight(u, cfg),
+	}
+	if cfg.Streams != nil {
+		e.special = &special{http: &http.Client{Transport: cfg.Streams}}
 	}
 	e.http = &http.Client{Transport: &http.Transport{
 		DialContext:         cfg.Dial,

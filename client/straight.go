@@ -119,3 +119,29 @@ func (s *straight) greet(ctx context.Context) error {
 	_, err = io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswer))
 	return err
 }
+
+// special is the way of Config.Streams. It is safe for concurrent use.
+type special struct {
+	http *http.Client
+
+	mu    sync.Mutex
+	after time.Time // when it may be tried again
+}
+
+// specialRest is for how long a way that gave no answer is left aside.
+const specialRest = time.Minute
+
+func (s *special) serves() bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().After(s.after)
+}
+
+func (s *special) failed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.after = time.Now().Add(specialRest)
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -68,6 +69,7 @@ func (n *Node) startContent(context.Context) error {
 		Routes: n.startRoutes(), Private: d.store.Private,
 		Accounts: n.accounts, Dir: n.deliveryDir(),
 		Rate: uint64(c.Rate), Volume: uint64(c.Volume), Courtesy: uint64(c.Courtesy),
+		HTTP3: c.HTTP3, HTTP3Port: portOf(c.URL),
 		TLS: tlsOf(d.certificate), MaxConnections: c.MaxConnections, MaxOfOne: c.MaxPerAddress,
 		Logger: n.log,
 	})
@@ -139,10 +141,41 @@ func (n *Node) openContentPort(context.Context) error {
 			n.content.api.Drain() // its streams would be waited for
 			return server.Shutdown(ctx)
 		})
+	if err == nil && n.cfg.Content.HTTP3 {
+		err = n.openHTTP3(server)
+	}
 	if err != nil || n.content.certificate == nil {
 		return err
 	}
 	return n.content.certificate.Start()
+}
+
+// openHTTP3 begins to deliver over UDP, until the server is shut down.
+func (n *Node) openHTTP3(server *serve.Server) error {
+	conn, err := net.ListenPacket("udp", n.cfg.Content.Listen)
+	if err != nil {
+		return fmt.Errorf("content.http3: %w", err)
+	}
+	n.log.Info("content is delivered over HTTP/3, too", "udp", conn.LocalAddr())
+	n.tasks.Go(func() {
+		if err := server.ServeHTTP3(conn); err != nil {
+			n.failed <- err
+		}
+	})
+	return nil
+}
+
+// portOf is the port in a URL; 0 for one that names none.
+func portOf(text string) int {
+	u, err := url.Parse(text)
+	if err != nil {
+		return 0
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(port)
 }
 
 // fillContent says what is delivered.
@@ -162,6 +195,10 @@ func (n *Node) fillContent(c *telemetry.Content) {
 			Outstanding: p.Outstanding, Owed: p.Owed})
 	}
 	fillCertificate(c, n.content.certificate)
+	if x := s.HTTP3; x.On {
+		c.HTTP3 = &telemetry.HTTP3{Open: x.Open, Accepted: x.Accepted, Refused: x.Refused,
+			Shown: x.Shown}
+	}
 	for _, reason := range delivery.Reasons() {
 		c.Refusals = append(c.Refusals,
 			status.Count{Name: reason.String(), Count: s.Refused[reason]})

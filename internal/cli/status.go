@@ -267,11 +267,16 @@ func (s *nodeStatus) delivering() string {
 	if !c.On {
 		return "none (content.listen)"
 	}
+	udp := ""
+	if x := c.HTTP3; x != nil {
+		udp = fmt.Sprintf("; %s over HTTP/3, %d refused since the start",
+			text.Plural(x.Open, "connection"), x.Refused)
+	}
 	return fmt.Sprintf("%s in %s run; %s sent and %s acknowledged since the start, %s outstanding, "+
 		"%s owed by %s; %s in the store", text.Plural(c.Open, "stream"),
 		text.Plural(c.Sessions, "session"), text.Bytes(c.Sent), text.Bytes(c.Paid),
 		text.Bytes(c.Outstanding), text.Bytes(c.Owed), text.Plural(c.Debtors, "client"),
-		text.Plural(c.Contents, "content"))
+		text.Plural(c.Contents, "content")) + udp
 }
 
 // running says what the node runs for clients.

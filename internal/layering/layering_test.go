@@ -209,6 +209,7 @@ var guests = map[string][]string{
 	"github.com/coreos/go-systemd/v22":  {"internal/cli"},
 	"github.com/schollz/progressbar/v3": {"bench", "internal/cli"},
 	"github.com/gorilla/websocket":      {"node/web"},
+	"github.com/quic-go/quic-go":        {"node/serve", "client/quic"},
 	"github.com/tetratelabs/wazero":     {"node/compute/machine"},
 	"github.com/caddyserver/certmagic":  {"node/certificate"},
 	"github.com/letsencrypt/pebble/v2":  {"node/certificate"}, // an authority, in tests

@@ -191,6 +191,9 @@ func together(c *Config) (path, why string) {
 	if (c.Content.TLSCert == "") != (c.Content.TLSKey == "") {
 		return "content.tls_key", "content.tls_cert and content.tls_key both set or both empty"
 	}
+	if c.Content.HTTP3 && c.Content.TLSCert == "" && len(c.Certificate.Names) == 0 {
+		return "content.http3", "false unless content.tls_cert or certificate.names is set"
+	}
 	if len(c.Certificate.Names) > 0 {
 		if c.Content.Listen == "" {
 			return "certificate.names", "empty unless content.listen is set"

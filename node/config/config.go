@@ -58,6 +58,7 @@ type Content struct {
 	TLSCert        string `toml:"tls_cert" allow:"path?" doc:"Certificate chain (PEM), relative to home. Set both or none. Pages that come over https fetch over https only."`
 	TLSKey         string `toml:"tls_key" allow:"path?" doc:"Private key of the certificate (PEM), relative to home."`
 	URL            string `toml:"url" allow:"path?" doc:"Where clients find this port, which other nodes are told: https://host:port. Empty: the host of the node's\npeer address, with the port of listen. Set it behind a proxy or another address."`
+	HTTP3          bool   `toml:"http3" doc:"Answer over HTTP/3 as well, at the same port of UDP, which has to be let through. It needs a certificate."`
 	Path           string `toml:"path" allow:"path" doc:"Directory of the store of content, relative to home."`
 	MaxBytes       Size   `toml:"max_bytes" allow:"1MiB..1TiB" doc:"What the store may take of the disk. What was not used for the longest time makes room."`
 	MaxContent     Size   `toml:"max_content" allow:"1KiB..1TiB" doc:"The largest content that is taken."`

@@ -201,6 +201,9 @@ func (s *Server) crossOrigin(content, api http.Handler) http.Handler {
 		h.Set("Access-Control-Expose-Headers",
 			"Accept-Ranges, Content-Length, Content-Range, ETag, Retry-After")
 		h.Set("X-Content-Type-Options", "nosniff")
+		if s.quic != nil && r.ProtoMajor < 3 {
+			s.quic.announce(h)
+		}
 		switch {
 		case r.Method == http.MethodOptions:
 			h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")

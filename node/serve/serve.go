@@ -1,4 +1,4 @@
-// Package serve delivers to clients against acknowledgements, over HTTP/1.1 and HTTP/2: content,
+// Package serve delivers to clients against acknowledgements, over HTTP/1.1, HTTP/2 and 3: content,
 // verified (protocol section 18, ADR 33), and whatever else a Kind makes.
 //
 //	GET  /session                a challenge, and who the node is
@@ -115,7 +115,12 @@ type Config struct {
 	Volume   uint64 // bytes a month; 0: no limit
 	Courtesy uint64 // bytes a second that are sent without acks; 0: none
 
-	TLS            *tls.Config   // with certificates; nil: unencrypted
+	TLS *tls.Config // with certificates; nil: unencrypted
+	// HTTP3 has the server answer over QUIC as well, where ServeHTTP3 is called; it needs TLS.
+	HTTP3 bool
+	// HTTP3Port is the port that clients are told; 0: the one that is listened at.
+	HTTP3Port int
+
 	MaxConnections int           // 0: 16384
 	MaxOfOne       int           // connections of one address; 0: 256
 	MaxStreams     int           // at once; 0: 16384
@@ -153,6 +158,7 @@ type Server struct {
 	volume   *volume
 	stats    stats
 	http     *http.Server
+	quic     *overQUIC // nil: HTTP/3 is off
 
 	drain   context.Context // done when Shutdown begins
 	stop    context.CancelFunc
@@ -167,6 +173,9 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	if cfg.Accounts == nil {
 		return nil, errors.New("serve: no accounts")
+	}
+	if cfg.HTTP3 && cfg.TLS == nil {
+		return nil, errors.New("serve: HTTP/3 without TLS")
 	}
 	s := &Server{cfg: cfg, accounts: cfg.Accounts, rate: newBucket(cfg.Rate),
 		courtesy: newBucket(cfg.Courtesy)}
@@ -185,8 +194,12 @@ func NewServer(cfg Config) (*Server, error) {
 	protocols.SetUnencryptedHTTP2(cfg.TLS == nil)
 	d := door.New(door.Config{Table: limits(&cfg), Budget: []int64{budget(&cfg)},
 		Pace: door.Pace{Grace: 10 * time.Second, Rate: 1 << 10}})
+	handler := s.crossOrigin(d.Handler(s.handler()), cfg.API)
+	if cfg.HTTP3 {
+		s.quic = newOverQUIC(&cfg, handler)
+	}
 	s.http = &http.Server{
-		Handler:           s.crossOrigin(d.Handler(s.handler()), cfg.API),
+		Handler:           handler,
 		ConnState:         door.Track,
 		TLSConfig:         cfg.TLS,
 		Protocols:         protocols,
@@ -273,10 +286,15 @@ func (s *Server) Serve(listener net.Listener) error {
 // ends. Nothing is delivered any more.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
+	var overQUIC error
+	if s.quic != nil {
+		overQUIC = s.quic.shutdown(ctx)
+	}
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(err, s.http.Close())
 	}
+	err = errors.Join(err, overQUIC)
 	s.helpers.Wait()
 	return errors.Join(err, s.volume.close())
 }

@@ -29,6 +29,7 @@ type Stats struct {
 	Month      uint64 // bytes of content of this month, of both kinds
 	Refused    map[delivery.Reason]uint64
 	Aborted    map[delivery.Reason]uint64
+	HTTP3      QUICStats
 	Credit     credit.Totals
 	Payers     []credit.Payer // some: see credit.Book.Payers
 }
@@ -43,6 +44,7 @@ func (s *Server) Stats() Stats {
 		Waits: v.waits.Load(), Sent: v.sent.Load(), Plain: v.plain.Load(),
 		PlainBytes: v.plainBytes.Load(), Refused: make(map[delivery.Reason]uint64),
 		Aborted: make(map[delivery.Reason]uint64)}
+	out.HTTP3 = s.quicStats()
 	out.Credit, out.Payers = s.accounts.totals(mostPayers)
 	s.volume.mu.Lock()
 	out.Month = s.volume.used.Bytes

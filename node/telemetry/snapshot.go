@@ -112,6 +112,23 @@ type Content struct {
 	Payers []ContentPayer `json:"payers"`
 
 	Certificate *Certificate `json:"certificate"` // nil without TLS
+	HTTP3       *HTTP3       `json:"http3"`       // nil when it is off
+}
+
+// HTTP3 is the connections over QUIC at the port for content.
+type HTTP3 struct {
+	Open     uint64 `json:"open"`
+	Accepted uint64 `json:"accepted"` // counter
+	Refused  uint64 `json:"refused"`  // counter: there was no place
+	Shown    uint64 `json:"shown"`    // counter: packets of those who had to show their address first
+}
+
+// http3 is zero when it is off.
+func (c *Content) http3() HTTP3 {
+	if c.HTTP3 == nil {
+		return HTTP3{}
+	}
+	return *c.HTTP3
 }
 
 // ContentPayer is what clients of a payer took, in bytes.
