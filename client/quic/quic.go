@@ -4,9 +4,9 @@
 //	defer over.Close()
 //	c, err := client.New(client.Config{URL: url, Streams: over, …})
 //
-// It pays where packets are lost: over TCP what is lost holds up all that came behind it. Where none
-// are, HTTP/3 costs both sides more of their processors than HTTP/1.1 does. Sessions, acks and small
-// calls stay on HTTP/2. A node has to have it switched on (content.http3).
+// It pays where packets are lost: over TCP what is lost holds up all that came behind it. Where
+// none are, HTTP/3 costs both sides more of their processors than HTTP/1.1 does. Sessions, acks and
+// small calls stay on HTTP/2. A node has to have it switched on (content.http3).
 package quic
 
 import (

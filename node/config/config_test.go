@@ -100,7 +100,7 @@ func TestTemplate(t *testing.T) {
 		}
 	}
 	// With the marks taken away every setting is there, with its default.
-	set := regexp.MustCompile(`(?m)^#([a-z_]+ = )`).ReplaceAllString(out.String(), "$1")
+	set := regexp.MustCompile(`(?m)^#([a-z0-9_]+ = )`).ReplaceAllString(out.String(), "$1")
 	file = write(t, set)
 	if got, err = Load(file, nil, nil); err != nil {
 		t.Fatal(err)

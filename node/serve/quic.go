@@ -35,8 +35,8 @@ type overQUIC struct {
 type quicKey struct{}
 
 func newOverQUIC(cfg *Config, handler http.Handler) *overQUIC {
-	q := &overQUIC{over: make(chan struct{}), places: door.NewPlaces(door.Bounds{Most: cfg.MaxConnections,
-		OfOne: cfg.MaxOfOne})}
+	q := &overQUIC{over: make(chan struct{}), places: door.NewPlaces(
+		door.Bounds{Most: cfg.MaxConnections, OfOne: cfg.MaxOfOne})}
 	q.server = &http3.Server{
 		Handler:        handler,
 		Port:           cfg.HTTP3Port,

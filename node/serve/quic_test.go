@@ -122,7 +122,8 @@ func TestHTTP3(t *testing.T) {
 	}
 }
 
-// TestHTTP3Refusals: a refusal is the same JSON as over TCP, and answers over TCP say where HTTP/3 is.
+// TestHTTP3Refusals: a refusal is the same JSON as over TCP, and answers over TCP say where HTTP/3
+// is.
 func TestHTTP3Refusals(t *testing.T) {
 	w, trust := overUDP(t, nil)
 	u, err := url.Parse(w.nodes[0].url)
