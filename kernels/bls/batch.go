@@ -125,6 +125,7 @@ type Verifier struct {
 
 	// The entries still in question, sorted by signer, in columns.
 	entry  []int32 // index into the batch
+	places []int32 // in entry, by signer
 	sigma  []affine
 	hashed []affine // on the isogenous curve
 	coef   []coefficient
@@ -317,14 +318,38 @@ func (v *Verifier) decode(signatures Column, verdicts []Verdict) {
 // arrange fills the columns with the pending entries, sorted by signer.
 func (v *Verifier) arrange(b *Batch, verdicts []Verdict) {
 	v.entry = v.entry[:0]
-	for i := range b.Signer {
-		if verdicts == nil || verdicts[i] == VerdictPending {
-			v.entry = append(v.entry, int32(i))
+	pending := func(i int) bool { return verdicts == nil || verdicts[i] == VerdictPending }
+	if len(b.Keys) > 8*len(b.Signer) { // few of many keys
+		for i := range b.Signer {
+			if pending(i) {
+				v.entry = append(v.entry, int32(i))
+			}
+		}
+		slices.SortStableFunc(v.entry,
+			func(i, j int32) int { return cmp.Compare(b.Signer[i], b.Signer[j]) })
+		return
+	}
+	v.places = grow(v.places, len(b.Keys))
+	clear(v.places)
+	n := int32(0)
+	for i, signer := range b.Signer {
+		if pending(i) {
+			v.places[signer]++
+			n++
 		}
 	}
-	slices.SortFunc(v.entry, func(i, j int32) int {
-		return cmp.Or(cmp.Compare(b.Signer[i], b.Signer[j]), cmp.Compare(i, j))
-	})
+	at := int32(0)
+	for signer, count := range v.places {
+		v.places[signer] = at
+		at += count
+	}
+	v.entry = grow(v.entry, int(n))
+	for i, signer := range b.Signer {
+		if pending(i) {
+			v.entry[v.places[signer]] = int32(i)
+			v.places[signer]++
+		}
+	}
 }
 
 // group finds the runs of one signer in v.entry.

@@ -451,3 +451,29 @@ func TestVerdictsAreErrors(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestArrange: entries stand by signer and then in their order, whether few of the keys sign or
+// all, and those with a verdict are left out.
+func TestArrange(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	v := NewVerifier(Default, 1)
+	for range 200 {
+		n, keys := rng.IntN(40), 1+rng.IntN(400)
+		b := &Batch{Keys: make([]*PublicKey, keys), Signer: make([]uint32, n)}
+		verdicts := make([]Verdict, n)
+		var want []int32
+		for i := range n {
+			b.Signer[i] = uint32(rng.IntN(keys))
+			if verdicts[i] = VerdictPending; rng.IntN(3) == 0 {
+				verdicts[i] = VerdictNotOnCurve
+				continue
+			}
+			want = append(want, int32(i))
+		}
+		slices.SortStableFunc(want,
+			func(i, j int32) int { return int(b.Signer[i]) - int(b.Signer[j]) })
+		if v.arrange(b, verdicts); !slices.Equal(v.entry, want) {
+			t.Fatalf("%d of %d keys: %v, want %v", n, keys, v.entry, want)
+		}
+	}
+}
