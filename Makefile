@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep signer doors route faults thieves browser site sdk matrix variants emulate peers circuits lies simulate rotate join virtual prove solidity
+.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep signer seats doors route faults thieves browser site sdk matrix variants emulate peers circuits lies simulate rotate join virtual prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -129,7 +129,7 @@ outsider: build ## the independent verifier against files that this build export
 	OUTSIDER_LIES=$(CURDIR)/$(BIN)/lies $(GO) test -count=1 ./...
 
 crash: build ## a network of processes: killed under load (ROUNDS times, default 10), flooded, fed bad input
-	WAYBILL=$(CURDIR)/$(BIN)/waybill CRASH_ROUNDS=$(or $(ROUNDS),10) $(GO) test -count=1 -v -timeout 30m -skip '^(TestKeep|TestFullDisk|TestRecover|TestSigner)$$' ./internal/crash
+	WAYBILL=$(CURDIR)/$(BIN)/waybill CRASH_ROUNDS=$(or $(ROUNDS),10) $(GO) test -count=1 -v -timeout 30m -skip '^(TestKeep|TestFullDisk|TestRecover|TestSigner|TestSeats)$$' ./internal/crash
 
 keep: build ## homes that are backed up, restored, copied and moved under load, a full disk (as root), a network that goes on as another one; with processes
 	WAYBILL=$(CURDIR)/$(BIN)/waybill REQUIRE_WAYBILL=1 $(GO) test -count=1 -v -timeout 10m -run '^(TestKeep|TestFullDisk|TestRecover)$$' ./internal/crash
@@ -139,6 +139,9 @@ thieves: ## thieves, payers without money and nodes that fail their clients, on 
 
 signer: build ## a member's keys in a signer process that is killed under load, with processes (20 s)
 	WAYBILL=$(CURDIR)/$(BIN)/waybill REQUIRE_WAYBILL=1 $(GO) test -count=1 -v -timeout 10m -run '^TestSigner$$' ./internal/crash
+
+seats: build ## members whose seats are dealt anew: keys in a signer that is killed through hand-overs, one that leaves and gets its stake back, with processes (60 s)
+	WAYBILL=$(CURDIR)/$(BIN)/waybill REQUIRE_WAYBILL=1 $(GO) test -count=1 -v -timeout 10m -run '^TestSeats$$' ./internal/crash
 
 doors: build ## attack x port against a real node: honest calls, memory; a table (QUICK=1 for the short form)
 	WAYBILL=$(CURDIR)/$(BIN)/waybill DOORS=$(if $(QUICK),quick,full) REQUIRE_DOORS=1 REQUIRE_WAYBILL=1 \

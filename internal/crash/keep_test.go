@@ -93,11 +93,18 @@ func TestKeep(t *testing.T) {
 // waybill runs a command that must succeed.
 func (n *Network) waybill(ctx context.Context, t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := exec.CommandContext(ctx, Binary(t), args...).CombinedOutput()
+	out, err := n.run(ctx, t, args...)
 	if err != nil {
 		t.Fatalf("waybill %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	return strings.TrimSpace(string(out))
+	return out
+}
+
+// run runs a command.
+func (n *Network) run(ctx context.Context, t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	out, err := exec.CommandContext(ctx, Binary(t), args...).CombinedOutput()
+	return strings.TrimSpace(string(out)), err
 }
 
 // fails runs a command that must end with a code.

@@ -30,14 +30,8 @@ func TestSigner(t *testing.T) {
 		t.Fatal(err)
 	}
 	const member = 3
-	home, vault := n.Nodes[member].Home, filepath.Join(n.Dir, "signer")
-	password := []string{"--password-file", filepath.Join(n.Dir, "password")}
-	init := []string{"signer", "init", "--home", vault, "--from", home, "--light",
-		"--listen", "unix://" + filepath.Join(n.Dir, "s")}
-	n.fails(ctx, t, 1, init...) // it runs
-	n.Processes[member].Kill()
-	n.waybill(ctx, t, init...)
-	start := append([]string{"signer", "start", "--home", vault}, password...)
+	home := n.Nodes[member].Home
+	start := n.handKeys(ctx, t, member)
 	kill := n.signer(ctx, t, start...)
 	n.revive(t, member)
 	if err := n.Ready(ctx, member); err != nil {
@@ -85,6 +79,19 @@ func TestSigner(t *testing.T) {
 	kill()
 	t.Logf("%d deliveries accepted, %d acks in %d ordered rollups", load.Books.Tally.Accepted,
 		len(audit.Ordered), audit.Rollups)
+}
+
+// handKeys stops a node and gives its keys to a signer, and returns what starts that.
+func (n *Network) handKeys(ctx context.Context, t *testing.T, i int) (start []string) {
+	t.Helper()
+	vault := filepath.Join(n.Dir, "signer")
+	init := []string{"signer", "init", "--home", vault, "--from", n.Nodes[i].Home, "--light",
+		"--listen", "unix://" + filepath.Join(n.Dir, "s")}
+	n.fails(ctx, t, 1, init...) // it runs
+	n.Processes[i].Kill()
+	n.waybill(ctx, t, init...)
+	return []string{"signer", "start", "--home", vault, "--password-file",
+		filepath.Join(n.Dir, "password")}
 }
 
 // signer starts a signer that is killed when the returned function is called, or with this process.

@@ -63,7 +63,9 @@ type Options struct {
 	Allowance    uint64 // micro-credits a node and epoch, default 100 credits
 	ServeStake   uint64 // micro-credits, default 1 credit
 	// Seats are shared by a committee that rotates; 0: it stays
-	Seats       int
+	Seats int
+	// may adjust the rules before the genesis is signed; may be nil
+	Params      func(*ledger.Params)
 	GenesisTime time.Time
 	// that the genesis file names, by size; none: a network without proofs
 	Proofs []keyfile.Pair
@@ -203,6 +205,9 @@ func (o *Options) params() ledger.Params {
 		UnbondSeconds: ledger.DefaultUnbond}
 	if o.Seats > 0 {
 		p.Rotation = ledger.DefaultRotation(uint16(o.Seats))
+	}
+	if o.Params != nil {
+		o.Params(&p)
 	}
 	return p
 }
