@@ -4,6 +4,7 @@ package crash
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -69,7 +70,7 @@ func recordedOn(t *testing.T, name string, o homes.Options,
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
-	o.EpochSeconds, o.GraceSeconds = 60, 10
+	o.EpochSeconds, o.GraceSeconds = cmp.Or(o.EpochSeconds, 60), 10
 	n := Start(ctx, t, o)
 	n.Deserved = []string{"WARN"}
 	r := newRecorder(t, n)
@@ -257,6 +258,27 @@ func TestRecordTwin(t *testing.T) {
 		r.mark("the second home of node 3 is gone")
 		r.run(ctx, t, 180*time.Second)
 	})
+}
+
+// TestRecordAbsent has a member that follows the chain and does not vote, since its signer is away:
+// where the committee rotates, that is absence, once its epoch ends.
+func TestRecordAbsent(t *testing.T) {
+	recordedOn(t, "absent.txt", homes.Options{Seats: 16, EpochSeconds: 240},
+		func(ctx context.Context, n *Network, r *recorder) {
+			n.Deserved = append(n.Deserved, "level=")
+			const member = 3
+			start := n.handKeys(ctx, t, member)
+			kill := n.signer(ctx, t, start...)
+			n.revive(t, member)
+			n.awaitReadyz(ctx, t, member, 200, "ok")
+			r.run(ctx, t, 15*time.Second)
+			kill()
+			r.mark("the signer of node 3 is gone")
+			r.run(ctx, t, 190*time.Second)
+			n.signer(ctx, t, start...)
+			r.mark("it is back")
+			r.run(ctx, t, 100*time.Second)
+		})
 }
 
 // plan has three of four members plan an upgrade, and submits it.

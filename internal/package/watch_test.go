@@ -372,6 +372,24 @@ func TestTwin(t *testing.T) {
 	}
 }
 
+// TestAbsent is of a member that follows the chain and does not vote.
+func TestAbsent(t *testing.T) {
+	needPromtool(t)
+	r := readRecording(t, "absent.txt")
+	gone := r.at["the signer of node 3 is gone"]
+	firing := map[time.Duration]map[string]int{
+		gone:                  {},
+		gone + 60*time.Second: {}, // not for two minutes yet
+		// The node says so of itself, and all four that it does not vote.
+		r.before("it is back"): {"WaybillAbsent": 1, "WaybillNotReady": 1,
+			"WaybillMemberGone": 4, "WaybillQuorumAtRisk": 4},
+		r.at["it is back"] + 85*time.Second: {},
+	}
+	if out, err := promtool(t, r, asset("watch/alerts.yml"), firing); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // unrecorded returns the alerts that no recording is expected to fire. What is expected at an
 // instant is all that fires then, so that each alert is silent in every other.
 func unrecorded(rules, tests []byte) (alerts []string) {
