@@ -408,7 +408,8 @@ func (a *app) commit() (_ *abci.ResponseCommit, err error) {
 	if err := a.begin(view); err != nil {
 		return nil, err
 	}
-	if err := a.store.CommitLedger(a.block.Height, a.hash, a.block.Records); err != nil {
+	if err := a.store.CommitLedger(a.block.Height, a.hash, a.block.Records,
+		a.block.Local); err != nil {
 		return nil, err
 	}
 	a.keepSnapshots(view)

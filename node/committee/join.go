@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"time"
 
 	cmtstate "github.com/cometbft/cometbft/proto/tendermint/state"
@@ -100,7 +101,7 @@ func (b *beginning) records(ctx context.Context) error {
 	var failed error
 	var validators []byte
 	signed := snapshot.Summary{Bytes: b.Snapshot.Bytes, Root: b.Snapshot.Root}
-	of, err := ledger.Restore(b.Genesis, func(yield func(k, v []byte) bool) {
+	records := func(yield func(k, v []byte) bool) {
 		for r, err := range snapshot.Records(snapshot.Whole(b.Stream, signed)) {
 			if err == nil {
 				err = ctx.Err()
@@ -123,7 +124,10 @@ func (b *beginning) records(ctx context.Context) error {
 				return
 			}
 		}
-	})
+	}
+	// An empty store has no local entries, so Open asks once, for all.
+	of, err := ledger.Open(b.Genesis, b.Store.Depot(),
+		func(bool) iter.Seq2[[]byte, []byte] { return records })
 	if failed == nil && err == nil {
 		failed = write()
 	}

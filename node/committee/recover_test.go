@@ -52,7 +52,7 @@ func recovered(t *testing.T, before *network, from, to string, begins time.Time)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(into.Begin(0), into.CommitLedger(height, hash, all), into.Close(),
+	if err := errors.Join(into.Begin(0), into.CommitLedger(height, hash, all, nil), into.Close(),
 		os.WriteFile(filepath.Join(to, "genesis.json"), after.genesis.Encode(), 0o600)); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -86,7 +87,7 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 		genesis: c.Genesis, network: fresh.View().Network(), genesisHash: fresh.View().AppHash(),
 		directory: newDirectory(c.Genesis), own: []byte(address(c.public())),
 		keys:  c.Keys,
-		state: fresh, store: c.Store, keep: c.Keep, votes: newVotes(),
+		store: c.Store, keep: c.Keep, votes: newVotes(),
 		metrics: newMetrics(), log: c.Logger, fail: fail,
 		watchTime: cmp.Or(c.watchTime, defaultWatchTime),
 	}
@@ -95,17 +96,18 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 	}
 	a.doubles = newDoubles(a.directory.node)
 	a.hash = a.genesisHash
-	height, hash, records, err := c.Store.LoadLedger()
+	height, hash, _, err := c.Store.LoadLedger()
 	if err != nil {
 		return nil, fmt.Errorf("committee: %w", err)
 	}
 	if height+1 < c.Genesis.InitialHeight() {
 		return nil, ErrNotRecovered
 	}
+	a.state, err = ledger.Open(c.Genesis, depot{c.Store.Depot(), a}, c.Store.LedgerRecords)
+	if err != nil {
+		return nil, fmt.Errorf("committee: restore the ledger: %w", err)
+	}
 	if height > 0 {
-		if a.state, err = ledger.Restore(c.Genesis, records); err != nil {
-			return nil, fmt.Errorf("committee: restore the ledger: %w", err)
-		}
 		a.hash = hash
 	}
 	a.door = gather.New(func(txs [][]byte) { a.view.Load().Verify(txs) })
@@ -131,6 +133,23 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 	}
 	return a, nil
 }
+
+// depot ends the chain here when it cannot be read.
+type depot struct {
+	ledger.Depot
+	app *app
+}
+
+func (d depot) read(value []byte, err error) ([]byte, error) {
+	if err != nil && !errors.Is(err, store.ErrClosed) {
+		d.app.fail(fmt.Errorf("committee: the ledger's clients: %w", err))
+	}
+	return value, err
+}
+
+func (d depot) Record(key []byte) ([]byte, error) { return d.read(d.Depot.Record(key)) }
+
+func (d depot) Local(key []byte) ([]byte, error) { return d.read(d.Depot.Local(key)) }
 
 // bindGenesis keeps a store from being continued under another genesis.
 func bindGenesis(c *Config) error {

@@ -240,7 +240,7 @@ func (done *Recovered) make(g *ledger.Genesis, state *State, dir string, minorit
 		return err
 	}
 	// In the new network the node has said nothing yet.
-	err = errors.Join(s.Begin(0), s.CommitLedger(height, hash, records))
+	err = errors.Join(s.Begin(0), s.CommitLedger(height, hash, records, nil))
 	return full(errors.Join(err, s.Close()))
 }
 

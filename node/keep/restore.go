@@ -107,11 +107,11 @@ func chain(s *store.Store, genesis string) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", genesis, err)
 	}
-	height, _, records, err := s.LoadLedger()
+	height, _, _, err := s.LoadLedger()
 	if err != nil || height == 0 {
 		return 0, err
 	}
-	state, err := ledger.Restore(g, records)
+	state, err := ledger.Open(g, s.Depot(), s.LedgerRecords)
 	if err != nil {
 		return 0, fmt.Errorf("%w: the ledger: %w", store.ErrCorrupt, err)
 	}

@@ -168,7 +168,8 @@ func newScript(size int) (list []func(s *Store) error) {
 			return s.CommitLedger(height, rollup.Hash{byte(height)},
 				[]ledger.Record{{Key: []byte("account"), Value: frames(1, int(height), size)},
 					{Key: fmt.Appendf(nil, "at %d", height), Value: []byte{}},
-					{Key: fmt.Appendf(nil, "at %d", height-1)}})
+					{Key: fmt.Appendf(nil, "at %d", height-1)}},
+				[]ledger.Record{{Key: []byte("local"), Value: frames(1, int(height), size)}})
 		})
 	}
 	add(func(s *Store) error { return s.KV("engine").SetSync([]byte("height"), frames(1, 0, size)) })

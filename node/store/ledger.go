@@ -12,26 +12,30 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// CommitLedger makes a block durable: height, app hash and the records that it changed, in one
-// write. A record with a nil value is deleted.
-func (s *Store) CommitLedger(height int64, hash rollup.Hash, records []ledger.Record) error {
+// CommitLedger makes a block durable: height, app hash, and the records and local entries that it
+// changed, in one write. One with a nil value is deleted.
+func (s *Store) CommitLedger(height int64, hash rollup.Hash, records, local []ledger.Record) error {
 	return s.commit(func(b *pebble.Batch) error {
-		var key []byte
-		for _, r := range records {
-			key = append(append(key[:0], keyRecord), r.Key...)
-			var err error
-			if r.Value == nil {
-				err = b.Delete(key, nil)
-			} else {
-				err = b.Set(key, r.Value, nil)
-			}
-			if err != nil {
-				return err
-			}
+		if err := errors.Join(putRecords(b, keyRecord, records),
+			putRecords(b, keyLocal, local)); err != nil {
+			return err
 		}
 		return b.Set([]byte{keyLedger}, append(binary.BigEndian.AppendUint64(nil, uint64(height)),
 			hash[:]...), nil)
 	}, pebble.Sync)
+}
+
+func putRecords(b *pebble.Batch, kind byte, records []ledger.Record) (err error) {
+	var key []byte
+	for i := 0; i < len(records) && err == nil; i++ {
+		key = append(append(key[:0], kind), records[i].Key...)
+		if records[i].Value == nil {
+			err = b.Delete(key, nil)
+		} else {
+			err = b.Set(key, records[i].Value, nil)
+		}
+	}
+	return err
 }
 
 // LoadLedger returns height and app hash of the last committed block, and all records in order of
@@ -40,14 +44,7 @@ func (s *Store) CommitLedger(height int64, hash rollup.Hash, records []ledger.Re
 // with it: half a ledger must not be taken for one.
 func (s *Store) LoadLedger() (height int64, hash rollup.Hash, records iter.Seq2[[]byte, []byte],
 	err error) {
-	records = func(yield func(k, v []byte) bool) {
-		err := s.scan([]byte{keyRecord}, []byte{keyRecord + 1}, func(key, value []byte) (bool, error) {
-			return yield(key[1:], value), nil
-		})
-		if err != nil {
-			panic(fmt.Errorf("store: ledger records: %w", err))
-		}
-	}
+	records = s.LedgerRecords(true)
 	v, err := s.get([]byte{keyLedger})
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -58,6 +55,62 @@ func (s *Store) LoadLedger() (height int64, hash rollup.Hash, records iter.Seq2[
 		return 0, hash, nil, fmt.Errorf("%w: ledger position of %d bytes", ErrCorrupt, len(v))
 	}
 	return int64(binary.BigEndian.Uint64(v)), rollup.Hash(v[8:]), records, nil
+}
+
+// LedgerRecords returns the records as LoadLedger does, with those of clients or without. It is a
+// [ledger.Records].
+func (s *Store) LedgerRecords(clients bool) iter.Seq2[[]byte, []byte] {
+	return func(yield func(k, v []byte) bool) {
+		on := true
+		visit := func(key, value []byte) (bool, error) {
+			on = yield(key[1:], value)
+			return on, nil
+		}
+		from, end := []byte{keyRecord}, []byte{keyRecord + 1}
+		var err error
+		if !clients {
+			err = s.scan(from, []byte{keyRecord, ledger.ClientRecords}, visit)
+			from = []byte{keyRecord, ledger.ClientRecords + 1}
+		}
+		if err == nil && on {
+			err = s.scan(from, end, visit)
+		}
+		if err != nil {
+			panic(fmt.Errorf("store: ledger records: %w", err))
+		}
+	}
+}
+
+// Depot returns the store as the ledger's depot. What its commits leave is in CommitLedger.
+func (s *Store) Depot() ledger.Depot { return depot{s} }
+
+type depot struct{ *Store }
+
+func (d depot) entry(kind byte, key []byte) ([]byte, error) {
+	v, err := d.get(append(append(make([]byte, 0, 32), kind), key...))
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return v, err
+}
+
+// Record implements ledger.Depot.
+func (d depot) Record(key []byte) ([]byte, error) { return d.entry(keyRecord, key) }
+
+// Local implements ledger.Depot.
+func (d depot) Local(key []byte) ([]byte, error) { return d.entry(keyLocal, key) }
+
+// PutLocal implements ledger.Depot.
+func (d depot) PutLocal(entries []ledger.Record) error {
+	return d.commit(func(b *pebble.Batch) error { return putRecords(b, keyLocal, entries) },
+		pebble.NoSync)
+}
+
+// ClearLocal implements ledger.Depot.
+func (d depot) ClearLocal() error {
+	return d.commit(func(b *pebble.Batch) error {
+		return b.DeleteRange([]byte{keyLocal}, []byte{keyLocal + 1}, nil)
+	}, pebble.NoSync)
 }
 
 // Moment is the ledger's records at one moment, whatever is written later. It must be closed, and

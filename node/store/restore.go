@@ -66,10 +66,11 @@ func (s *Store) dropHalf() error {
 		pebble.Sync)
 }
 
-// clear removes records and views.
+// clear removes the ledger's records and local entries, and views.
 func (s *Store) clear() error {
 	return s.commit(func(b *pebble.Batch) error {
 		return errors.Join(b.DeleteRange([]byte{keyRecord}, []byte{keyRecord + 1}, nil),
+			b.DeleteRange([]byte{keyLocal}, []byte{keyLocal + 1}, nil),
 			b.DeleteRange([]byte{keyKV}, []byte{keyKV + 1}, nil))
 	}, pebble.Sync)
 }

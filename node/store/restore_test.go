@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
 // TestRestoreFromSnapshot: what a restore wrote is there when it ended, and gone when it did not.
@@ -43,6 +44,7 @@ func TestRestoreFromSnapshot(t *testing.T) {
 		ok(t, s.BeginRestore())
 		ok(t, s.PutRecords(keys, values))
 		ok(t, s.KV("engine").Set([]byte("state"), []byte("here")))
+		ok(t, s.Depot().PutLocal([]ledger.Record{{Key: []byte("h"), Value: []byte("1")}}))
 		if err := s.BeginRestore(); !errors.Is(err, ErrNotEmpty) {
 			t.Errorf("while it runs: %v", err)
 		}
@@ -54,6 +56,9 @@ func TestRestoreFromSnapshot(t *testing.T) {
 		state, err := s.KV("engine").Get([]byte("state"))
 		if err != nil || end != (n == 2) || end != (height == 9) || end != (state != nil) {
 			t.Errorf("ended: %v; %d records of height %d, a view with %q", end, n, height, state)
+		}
+		if head, err := s.Depot().Local([]byte("h")); err != nil || end != (head != nil) {
+			t.Errorf("ended: %v; local entries: %q, %v", end, head, err)
 		}
 		if since, known := s.Since(); !known || since != 5 {
 			t.Errorf("what it signed is forgotten: %d, %v", since, known)

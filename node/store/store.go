@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/waybill-network/waybill/rollup"
@@ -70,6 +71,7 @@ const (
 	keyCertificate = 'c' // window → certificate
 	keyLedger      = 'm' // → height u64, app hash
 	keyRecord      = 'g' // ledger record's key → its value
+	keyLocal       = 'i' // key of a local entry of the ledger's depot → its value
 	keyKV          = 'k' // length of name u8, name, key → value
 	keyFence       = 'z' // → Fence, in JSON
 	keyQuiet       = 'y' // → nothing: the consensus key must not vote, see Quiet
@@ -142,6 +144,12 @@ func Open(dir string, o Options) (*Store, error) {
 		BytesPerSync:                1 << 20,
 		FormatMajorVersion:          pebble.FormatNewest,
 	}
+	// A key that a client is looked for by is most often not there, or on the last level. That one has
+	// nine tenths of the keys, and filters of it would not stay in the cache.
+	for i := range options.Levels {
+		options.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	options.Levels[len(options.Levels)-1].FilterPolicy = pebble.NoFilterPolicy
 	// Hashes and signatures do not compress.
 	options.ApplyCompressionSettings(
 		func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -463,10 +464,10 @@ func TestLedger(t *testing.T) {
 	}
 	load(0, rollup.Hash{}, map[string]string{})
 	ok(t, s.CommitLedger(1, rollup.Hash{1}, []ledger.Record{{Key: []byte("b"), Value: []byte("1")},
-		{Key: []byte("a"), Value: []byte{}}}))
+		{Key: []byte("a"), Value: []byte{}}}, nil))
 	load(1, rollup.Hash{1}, map[string]string{"a": "", "b": "1"})
 	ok(t, s.CommitLedger(2, rollup.Hash{2}, []ledger.Record{{Key: []byte("b")},
-		{Key: []byte("\xff\xff"), Value: []byte("2")}, {Key: []byte("a"), Value: []byte("3")}}))
+		{Key: []byte("\xff\xff"), Value: []byte("2")}, {Key: []byte("a"), Value: []byte("3")}}, nil))
 	for range 2 {
 		load(2, rollup.Hash{2}, map[string]string{"a": "3", "\xff\xff": "2"})
 		s = reopen(t, s)
@@ -484,6 +485,55 @@ func TestLedger(t *testing.T) {
 	}()
 	for range records {
 		t.Error("a record after Close")
+	}
+}
+
+// TestDepot reads records and local entries one by one, and records without those of clients.
+func TestDepot(t *testing.T) {
+	s := open(t, vfs.NewMem())
+	record := func(key, value string) ledger.Record {
+		return ledger.Record{Key: []byte(key), Value: []byte(value)}
+	}
+	ok(t, s.CommitLedger(1, rollup.Hash{1}, []ledger.Record{record("a", "1"), record("b2", "2"),
+		record("c", "3"), record("c1", "4"), record("d", "5")}, []ledger.Record{record("c", "own"),
+		record("k", "")}))
+	ok(t, s.Depot().PutLocal([]ledger.Record{{Key: []byte("k")}, record("p", "page")}))
+	for range 2 {
+		d := s.Depot()
+		for key, want := range map[string][2]string{"c": {"3", "own"}, "c1": {"4", ""}, "k": {},
+			"p": {"", "page"}} {
+			v, err := d.Record([]byte(key))
+			ok(t, err)
+			own, err := d.Local([]byte(key))
+			ok(t, err)
+			if got := [2]string{string(v), string(own)}; got != want || want[1] == "" && own != nil {
+				t.Errorf("%s is %q, not %q", key, got, want)
+			}
+		}
+		for clients, want := range map[bool]string{true: "a b2 c c1 d", false: "a b2 d"} {
+			var keys []string
+			for k := range s.LedgerRecords(clients) {
+				keys = append(keys, string(k))
+			}
+			if got := strings.Join(keys, " "); got != want {
+				t.Errorf("records, with clients: %v: %s", clients, got)
+			}
+			for range s.LedgerRecords(clients) { // leaving early is fine
+				break
+			}
+		}
+		s = reopen(t, s)
+	}
+	ok(t, s.Depot().ClearLocal())
+	if v, err := s.Depot().Local([]byte("p")); v != nil || err != nil {
+		t.Errorf("cleared: %q, %v", v, err)
+	}
+	if v, err := s.Depot().Record([]byte("c")); string(v) != "3" || err != nil {
+		t.Errorf("a record goes with local entries: %q, %v", v, err)
+	}
+	ok(t, s.Close())
+	if _, err := s.Depot().Record([]byte("c")); !errors.Is(err, ErrClosed) {
+		t.Errorf("closed: %v", err)
 	}
 }
 

@@ -179,8 +179,8 @@ func TestGrantsAlone(t *testing.T) {
 		}
 	}
 	for name, index := range map[string]uint64{"one": 0, "two": 1, "six": 2, "four": 3} {
-		if got, ok := s.clientByKey(&identity(name).Key); !ok || got != index {
-			t.Errorf("client %s has index %d, %v, not %d", name, got, ok, index)
+		if got, ok := s.clients.byKey(&identity(name).Key); !ok || got.index != index {
+			t.Errorf("client %s has index %d, %v, not %d", name, got.index, ok, index)
 		}
 	}
 	if again := s.Apply(tx); again.Code != CodeKeyTaken {

@@ -18,10 +18,12 @@ type Record struct {
 type Block struct {
 	Height  int64
 	AppHash rollup.Hash
-	Records []Record       // sorted by key, each key once; to be stored in one batch with the height
-	Events  []Event        // in order of execution
-	Record  *BlockRecord   // nil unless the block is due
-	Heads   registry.Heads // of the registry after the block
+	Records []Record // sorted by key, each key once; to be stored in one batch with the height
+	// Local are entries of the depot, to be stored in the same batch. They are no part of the state.
+	Local  []Record
+	Events []Event        // in order of execution
+	Record *BlockRecord   // nil unless the block is due
+	Heads  registry.Heads // of the registry after the block
 	// Validators are those of the engine that change, by node. They vote from two blocks later on.
 	Validators []Validator
 	// Replaced is what the block changed in the registry, as it was before, sorted.

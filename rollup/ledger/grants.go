@@ -270,8 +270,10 @@ func (p *Grants) execute(s *State, _ uint32, r *Result) {
 			s.move(g.Payer, func(m *money) { m.balance -= fee })
 			s.pay(0, fee)
 		}
-		s.addClient(&g.Key, client{payer: g.Payer, since: s.epoch(), until: g.Until, taken: g.Until,
-			numbers: g.Numbers, services: g.Services})
+		c := &client{payer: g.Payer, since: s.epoch(), until: g.Until, taken: g.Until,
+			numbers: g.Numbers, services: g.Services}
+		c.key.bytes = g.Key
+		s.addClient(c)
 		r.Count++
 	}
 	s.events = append(s.events, ClientsGranted{First: r.Index, Count: r.Count})

@@ -4,9 +4,10 @@
 // implements.
 //
 // It reads no clock, no environment and no randomness, does no I/O and starts no goroutine: block
-// times come in with Begin, and what is to be stored goes out with End. The same blocks give the
-// same AppHash and the same records everywhere. The application hash of height 0 is H(0, 0, genesis
-// file as Encode prints it); later ones are
+// times come in with Begin, and what is to be stored goes out with End. Clients alone, of whom
+// there may be a hundred million, are read from a Depot. The same blocks give the same AppHash and
+// the same records everywhere. The application hash of height 0 is H(0, 0, genesis file as Encode
+// prints it); later ones are
 //
 //	B3k(K("waybill/app/2"), previous hash ‖ height u64 ‖ B3(records))
 //
@@ -23,8 +24,9 @@
 // node.go, stake.go, service.go, price.go, grants.go, revoke.go, ticket.go, record.go, proofkey.go,
 // plan.go, evidence.go: the kinds. tx.go: what transactions have in common, and their encoding.
 // identity.go: what keys sign to be registered. judge.go, claims.go, execute.go: the way of a
-// transaction. clients.go: who may sign acks. money.go, credit.go: what accounts have, and what
-// tickets took of it. settle.go: its division. registry.go: the trees whose root is in records.
+// transaction. clients.go, depot.go: who may sign acks. money.go, credit.go: what accounts have,
+// and what tickets took of it. settle.go: its division. registry.go: the trees whose root is in
+// records.
 // records.go, restore.go: what is stored, and the way back. terms.go: whose signature counts when.
 // rotation.go, seat.go, rotation_records.go: how committees follow each other. view.go, world.go,
 // vector.go, windows.go: the state and its snapshots. recover.go: how another
@@ -37,6 +39,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/registry"
 )
 
 // State is the ledger. It is not safe for concurrent use; its views are. A block is Begin, Apply
@@ -60,7 +63,9 @@ type State struct {
 	registers  registers
 	// helped are who signed tickets of earlier epochs in this block, where committees rotate
 	helped map[uint32]struct{}
-	view   *View // nil when the world changed since the last one was taken
+	view   *View        // nil when the world changed since the last one was taken
+	pages  *pages       // of the tree of clients
+	own    *memoryDepot // when nobody gave one
 }
 
 // Check says what Apply would answer, and changes nothing. It allows nonces up to PendingNonces
@@ -104,6 +109,7 @@ func (s *State) Begin(height int64, blockTime time.Time, voted ...uint32) {
 		panic(err.Error())
 	}
 	s.open, s.view = true, nil
+	s.stored()
 	s.height, s.time = height, blockTime.UnixNano()
 	s.touch(keyMeta)
 	began := s.over(s.time)
@@ -151,7 +157,11 @@ func (s *State) End() Block {
 	b.Records, b.Events, b.Validators = s.changes(), s.events, s.validators
 	s.appHash = appHash(s.appHash, s.height, b.Records)
 	b.AppHash = s.appHash
-	b.Records = append(b.Records, s.hashRecord())
+	b.Records, b.Local = append(b.Records, s.hashRecord()), s.local()
+	if s.own != nil {
+		s.own.store(b.Records)
+		_ = s.own.PutLocal(b.Local) // it is in memory
+	}
 	s.open, s.full, s.events, s.validators = false, false, nil, nil
 	clear(s.dirty)
 	return b
@@ -242,6 +252,16 @@ func (s *State) addAccount(key Key) uint32 {
 // New returns the state that a genesis describes, before the first block; with a checkpoint it has
 // nobody but the committee, and is for Restore. The error is a *GenesisError.
 func New(g *Genesis) (*State, error) {
+	own := newMemoryDepot()
+	s, err := stateOf(g, own)
+	if err != nil {
+		return nil, err
+	}
+	s.own = own
+	return s, nil
+}
+
+func stateOf(g *Genesis, d Depot) (*State, error) {
 	if err := g.Validate(); err != nil {
 		return nil, err
 	}
@@ -249,7 +269,10 @@ func New(g *Genesis) (*State, error) {
 	s := &State{
 		thaws: make(thaws),
 		dirty: make(map[string]struct{}), helped: make(map[uint32]struct{}),
+		pages: &pages{depot: d, fresh: make(map[registry.PageID][]byte)},
 	}
+	s.clients = newClients(d)
+	s.registers.trees[TreeClients] = registry.New(registry.Clients, s.pages)
 	s.network = &network{id: g.Network(), params: g.Params, treasury: g.Treasury, digest: digest,
 		proven: newMemory(provenSlots), refuted: newMemory(refutedSlots),
 		granted: newMemory(grantedSlots), rehearsed: g.Rehearsed}

@@ -194,13 +194,7 @@ func (s *State) encodeRecord(prefix byte, height uint64) []byte {
 }
 
 func (s *State) encodeClient(index uint64) []byte {
-	c := s.clients.at(index)
-	b := append(make([]byte, 0, 128), s.keys.at(index).bytes[:]...)
-	for _, v := range [...]uint32{c.payer, c.since, c.until, c.taken, c.numbers, c.services[0],
-		c.services[1], c.services[2]} {
-		b = le.AppendUint32(b, v)
-	}
-	return b
+	return s.clients.at(index).append(make([]byte, 0, clientSize))
 }
 
 func (s *State) encodeMeta() []byte {

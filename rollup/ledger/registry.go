@@ -10,7 +10,8 @@ import (
 )
 
 // The registry's trees are part of the state, and no records of it: they follow from those of
-// clients, nodes, services and proof keys, and are built anew when a state is restored.
+// clients, nodes, services and proof keys, and are built anew when a state is restored. That of the
+// clients is not when a depot has its pages.
 
 // RegistryTree names one of the registry's trees in a Replaced.
 type RegistryTree uint8
@@ -53,10 +54,14 @@ var registryKinds = [numTrees]*registry.Kind{registry.Clients, registry.Nodes, r
 // registryPrefixes are the prefixes of the records that the trees' entries follow from.
 var registryPrefixes = [numTrees]byte{prefixClient, prefixNode, prefixService}
 
-// buildRegistry makes the trees of the state as it is.
+// buildRegistry makes the trees of the state as it is, but for that of the clients.
 func (s *State) buildRegistry() error {
-	counts := [numTrees]uint64{s.clients.size(), uint64(s.nodes.size()), uint64(s.services.size())}
+	counts := [numTrees]uint64{TreeNodes: uint64(s.nodes.size()),
+		TreeServices: uint64(s.services.size())}
 	for t, count := range counts {
+		if RegistryTree(t) == TreeClients {
+			continue // it grew with the clients
+		}
 		s.registers.trees[t] = registry.New(registryKinds[t], new(registry.Memory))
 		indices, leaves := make([]uint64, count), make([]byte, 0, count*uint64(registryKinds[t].Width()))
 		for i := range count {
@@ -99,7 +104,7 @@ func (s *State) updateRegistry() {
 			leaves = s.appendLeaf(leaves, RegistryTree(t), i)
 		}
 		if err := s.registers.trees[t].Set(indices, leaves); err != nil {
-			panic(fmt.Sprintf("ledger: block %d: registry: %v", s.height, err)) // it is in memory
+			panic(fmt.Sprintf("ledger: block %d: registry: %v", s.height, err))
 		}
 	}
 	s.takeHeads()
@@ -176,10 +181,15 @@ func (s *State) takeReplaced() []Replaced {
 // Prove returns entries of one of the registry's trees, one after the other, and the multiproof
 // that leads from them to the root that the tree had after an earlier block: heads are those of the
 // block, and history is since then. It asks for the pages that the proof goes through. It must not
-// be called inside a block. Errors: a [registry.Reason], or the history's.
+// be called inside a block. Errors: a [registry.Reason], a *DepotError, or the history's.
 func (s *State) Prove(tree RegistryTree, heads *registry.Heads, history History, indices []uint64) (
 	entries, proof []byte, err error,
 ) {
+	defer func() {
+		if failed := depotError(recover()); failed != nil {
+			entries, proof, err = nil, nil, failed
+		}
+	}()
 	count := [numTrees]registry.Head{heads.Clients, heads.Nodes, heads.Services}[tree].Count
 	old := make(map[uint64][]byte)
 	replaced := func(id registry.PageID, put func(int, registry.Hash)) error {
@@ -213,7 +223,7 @@ func (w *world) appendLeaf(dst []byte, tree RegistryTree, index uint64) []byte {
 	switch tree {
 	case TreeClients:
 		c := w.clients.at(index)
-		leaf := registry.Client{Key: w.keys.at(index).bytes, Payer: c.payer, Since: c.since,
+		leaf := registry.Client{Key: c.key.bytes, Payer: c.payer, Since: c.since,
 			Until: c.until, Numbers: c.numbers, Services: c.services}
 		return leaf.Append(dst)
 	case TreeNodes:

@@ -57,7 +57,7 @@ func TestRegistryHistory(t *testing.T) {
 		}
 		payer, _ := s.accountByKey(accountOf("alice"))
 		for range rng.IntN(4) {
-			name := fmt.Sprint("client", s.clients.len())
+			name := fmt.Sprint("client", s.clients.size())
 			apply(t, s, NewGrants(net, []Grant{newGrant(g, "alice", payer, name)}))
 		}
 		if n := s.clients.size(); rng.IntN(2) == 0 && n > 0 {

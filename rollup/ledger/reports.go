@@ -97,7 +97,8 @@ func (w *world) audit(p *Report) error {
 
 // clientDigest returns what a candidate signs of the first clients.
 func (w *world) clientDigest(nonce *rollup.Hash, clients uint64) rollup.Hash {
-	return rotation.Digest(nonce, clients, func(i uint64) []byte { return w.keys.at(i).bytes[:] })
+	return rotation.Digest(nonce, clients,
+		func(i uint64) []byte { return w.clients.at(i).key.bytes[:] })
 }
 
 // beginReports begins to collect those of an epoch.

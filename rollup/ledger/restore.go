@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/registry"
 )
 
 // ErrRecords says that records are not those of the genesis, or damaged.
@@ -14,7 +15,8 @@ var ErrRecords = errors.New("ledger: records do not fit")
 
 // Restore returns the state that blocks left behind: the last value of each record that their
 // Block.Records held, in key order, without those that are gone. Without a record it is New. It
-// takes seconds per million clients. The error is a *GenesisError or ErrRecords.
+// takes seconds per million clients, which it keeps in memory. The error is a *GenesisError or
+// ErrRecords.
 func Restore(g *Genesis, records iter.Seq2[[]byte, []byte]) (*State, error) {
 	s, err := New(g)
 	if err != nil {
@@ -23,8 +25,64 @@ func Restore(g *Genesis, records iter.Seq2[[]byte, []byte]) (*State, error) {
 	return s.restore(records)
 }
 
+// Records gives the records of a state, as Restore takes them, with those of clients or without.
+type Records func(clients bool) iter.Seq2[[]byte, []byte]
+
+// Open is Restore of a state whose clients stay in a depot, and does not read them when the depot's
+// local entries are those of the records; else it makes these anew. The caller stores records of
+// clients before it asks the state for one, and Records and Local of each block before the next
+// Begin. Errors are those of the depot as well, in a *DepotError or not.
+func Open(g *Genesis, d Depot, records Records) (*State, error) {
+	head, err := d.Local([]byte{localHead})
+	if err != nil {
+		return nil, err
+	}
+	if len(head) == 8 {
+		s, err := stateOf(g, d)
+		if err != nil {
+			return nil, err
+		}
+		if err = s.openClients(be.Uint64(head)); err == nil {
+			s, err = s.restore(records(false))
+		}
+		if err == nil {
+			return s, nil
+		}
+		// A program that does not know the local entries may have gone on with the records.
+	}
+	if err := d.ClearLocal(); err != nil {
+		return nil, err
+	}
+	s, err := stateOf(g, d)
+	if err != nil {
+		return nil, err
+	}
+	if s, err = s.restore(records(true)); err != nil {
+		return nil, err
+	}
+	return s, d.PutLocal([]Record{s.localHead()})
+}
+
+// openClients opens the tree of so many clients, whose pages are in the depot.
+func (s *State) openClients(count uint64) (err error) {
+	s.clients.count = count
+	s.clients.cache = s.clients.cache.grown(count)
+	tree, err := registry.Open(registry.Clients, s.pages, count)
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	s.registers.trees[TreeClients] = tree
+	return nil
+}
+
+// buildBatch is how many clients are put into a depot at a time, when a state is restored.
+const buildBatch = 1 << 15
+
 // restore loads records into the state of a genesis.
-func (s *State) restore(records iter.Seq2[[]byte, []byte]) (*State, error) {
+func (s *State) restore(records iter.Seq2[[]byte, []byte]) (_ *State, err error) {
+	defer func() {
+		err = errors.Join(err, depotError(recover()))
+	}()
 	r := restorer{State: s, epochs: make(map[uint32]start)}
 	for k, v := range records {
 		if err := r.load(k, v); err != nil {
@@ -32,7 +90,7 @@ func (s *State) restore(records iter.Seq2[[]byte, []byte]) (*State, error) {
 		}
 	}
 	if err := r.finish(); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrRecords, err)
+		return nil, fmt.Errorf("%w: %w", ErrRecords, err)
 	}
 	return s, nil
 }
@@ -231,20 +289,25 @@ func (s *restorer) checkMoney() error {
 }
 
 func (s *restorer) loadClient(index uint64, r *reader) error {
-	var key BLSKey
-	r.Fill(key[:])
-	c := client{payer: r.U32(), since: r.U32(), until: r.U32(), taken: r.U32(), numbers: r.U32(),
-		services: [3]uint32{r.U32(), r.U32(), r.U32()}}
+	c := new(client)
+	c.load(r)
 	switch {
+	case r.Err != nil:
+		return nil // load says so
 	case index != s.clients.size():
 		return errors.New("an index is missing")
 	case !s.accounts.has(c.payer) || c.since >= c.until || c.until > c.taken:
 		return errors.New("a client that cannot be")
 	}
-	if other, ok := s.clientByKey(&key); ok && s.clients.at(other).taken > c.since {
-		return errors.New("a key that is another client's")
+	// In a store a look costs more than all the rest, and the records are the store's own or signed.
+	if s.own != nil {
+		if other, ok := s.clients.byKey(&c.key.bytes); ok && other.taken > c.since {
+			return errors.New("a key that is another client's")
+		}
 	}
-	s.addClient(&key, c)
+	if s.addClient(c); len(s.clients.fresh.clients) == buildBatch {
+		return s.build()
+	}
 	return nil
 }
 
@@ -346,7 +409,7 @@ func (s *restorer) finish() error {
 	if err := s.finishRotation(); err != nil {
 		return err
 	}
-	if err := s.buildRegistry(); err != nil {
+	if err := errors.Join(s.build(), s.buildRegistry()); err != nil {
 		return err
 	}
 	if root := s.registryRoot(); root != s.root {

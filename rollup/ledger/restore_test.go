@@ -74,10 +74,10 @@ func history(t *testing.T, seed uint64, restore bool) (hashes []rollup.Hash) {
 	for i := range s.nodes.size() {
 		gone = gone || s.nodes.at(i).until != Forever && s.nodes.at(i).leaving.amount == 0
 	}
-	if !gone || !ordered || s.epoch() < 10 || len(s.settlements) == 0 || s.clients.len() == 0 ||
+	if !gone || !ordered || s.epoch() < 10 || len(s.settlements) == 0 || s.clients.size() == 0 ||
 		s.services.len() == 0 {
 		t.Fatalf("a dull history: epoch %d, %d settlements, %d clients, %d services", s.epoch(),
-			len(s.settlements), s.clients.len(), s.services.len())
+			len(s.settlements), s.clients.size(), s.services.len())
 	}
 	return hashes
 }
@@ -123,7 +123,7 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 		})
 		s.Apply(NewGrants(net, []Grant{grant}))
 		return
-	case n == 4 && s.clients.len() > 0:
+	case n == 4 && s.clients.size() > 0:
 		tx = NewRevoke(net, key, nonce, []uint64{rng.Uint64N(s.clients.size())})
 	case n == 5:
 		extra := newNode(g, name, fmt.Sprint("extra", rng.IntN(9)), rng.Uint64N(20))

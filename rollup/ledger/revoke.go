@@ -65,7 +65,7 @@ func (p *Revocation) execute(s *State, _ uint32, r *Result) {
 			continue
 		}
 		s.replace(TreeClients, c)
-		s.clients.edit(s.gen, c).until = next
+		s.clients.revoke(c, next)
 		s.touch(clientRecordKey(c))
 		revoked = append(revoked, c)
 	}

@@ -129,6 +129,14 @@ func TestWindows(t *testing.T) {
 	}
 }
 
+// numbered returns a client for ever, whose key does not decode.
+func numbered(i int) *client {
+	c := &client{payer: 1, until: Forever, taken: Forever}
+	c.key.bytes[0] = 0x80
+	be.PutUint64(c.key.bytes[8:], uint64(i))
+	return c
+}
+
 // registerMany registers n clients without their proofs, 1000 a block, with a view of every block.
 func registerMany(s *State, n int) (views []*View) {
 	for i := range n {
@@ -139,9 +147,7 @@ func registerMany(s *State, n int) (views []*View) {
 			}
 			s.Begin(int64(i/1000+1), genesisTime)
 		}
-		key := BLSKey{0: 0x80}
-		be.PutUint64(key[8:], uint64(i))
-		s.addClient(&key, client{payer: 1, until: Forever, taken: Forever})
+		s.addClient(numbered(i))
 	}
 	s.End()
 	return append(views, s.View())
@@ -190,15 +196,18 @@ func TestViewsWhileWriting(t *testing.T) {
 			}
 		})
 	}
+	later := s.clients.size() // no client of the view's, which would know of it
 	for i := range 40 {
 		s.Begin(int64(100+i), genesisTime.Add(time.Duration(301+20*i)*time.Second))
 		for range 20 {
-			s.addClient(&BLSKey{0: 0x80, 1: byte(i), 2: byte(s.clients.len())}, client{payer: 5})
+			c := &client{payer: 5, until: 9}
+			c.key.bytes = BLSKey{0: 0x80, 1: byte(i), 2: byte(s.clients.size())}
+			s.addClient(c)
 			s.supply += 3
 			s.pay(s.addAccount(Key{1, byte(i), byte(s.accounts.len())}), 3)
 		}
-		s.clients.edit(s.gen, 0).until--
-		s.touch(clientRecordKey(0))
+		s.clients.revoke(later, uint32(8-i%2))
+		s.touch(clientRecordKey(later))
 		s.supply++
 		s.pay(5, 1)
 		c := rollup.Certificate{Header: *rollup.NewHeader(g.Network(),
@@ -229,9 +238,7 @@ func BenchmarkRegister(b *testing.B) {
 					}
 					s.Begin(int64(i), genesisTime)
 				}
-				key := BLSKey{0: 0x80}
-				be.PutUint64(key[8:], uint64(i))
-				s.addClient(&key, client{payer: 1, until: Forever, taken: Forever})
+				s.addClient(numbered(i))
 				i++
 			}
 		})
@@ -252,9 +259,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	s, stored := newState(b, g), storage{}
 	s.Begin(1, genesisTime)
 	for i := range 1_000_000 {
-		key := BLSKey{0: 0x80}
-		be.PutUint64(key[8:], uint64(i))
-		s.addClient(&key, client{payer: 1, until: Forever, taken: Forever})
+		s.addClient(numbered(i))
 	}
 	stored.write(s.End().Records)
 	var records []Record

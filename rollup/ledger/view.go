@@ -99,8 +99,21 @@ func (v *View) ProofKey(statements int, epoch uint32) (rollup.Hash, bool) {
 // be changed.
 func (v *View) ProofKeys() []ProofKeyTerm { return v.proofKeys }
 
-// Client implements rollup.Registry. The first call for a client after a restart decodes its key.
-func (v *View) Client(index uint64) (rollup.Client, bool) { return v.world.Client(index) }
+// Client implements rollup.Registry. The first call for a client decodes its key. A client that
+// cannot be read is unknown.
+func (v *View) Client(index uint64) (c rollup.Client, ok bool) {
+	defer unread(&c, &ok)
+	return v.world.Client(index)
+}
+
+// unread makes nothing of an answer for which the depot could not be read; the depot tells who
+// gave it.
+func unread[T any](answer *T, ok *bool) {
+	if depotError(recover()) != nil {
+		var nothing T
+		*answer, *ok = nothing, false
+	}
+}
 
 // UnitCap implements rollup.Registry.
 func (v *View) UnitCap(service uint32) (uint64, bool) { return v.world.UnitCap(service) }
@@ -113,12 +126,21 @@ func (v *View) NodeKey(node uint32) ([32]byte, bool) { return v.world.NodeKey(no
 func (v *View) Clients() uint64 { return v.clients.size() }
 
 // ClientByKey returns the index of the client that a key has, or had last.
-func (v *View) ClientByKey(key BLSKey) (uint64, bool) { return v.clientByKey(&key) }
+func (v *View) ClientByKey(key BLSKey) (index uint64, ok bool) {
+	defer unread(&index, &ok)
+	o, ok := v.clients.byKey(&key)
+	return o.index, ok
+}
 
 // Revoked reports whether a client's payer ended it before the epoch that its grant names. Doors
 // take no more from it; what it signed for epochs before its until stays good.
-func (v *View) Revoked(client uint64) bool {
-	return v.clients.has(client) && v.clients.at(client).until < v.clients.at(client).taken
+func (v *View) Revoked(client uint64) (revoked bool) {
+	if !v.clients.has(client) {
+		return false
+	}
+	defer unread(new(uint64), &revoked)
+	c := v.clients.at(client)
+	return c.until < c.taken
 }
 
 // Accounts returns the number of accounts, the protocol's included.
@@ -208,8 +230,19 @@ func (v *View) Settlement(epoch uint32) (*Settlement, bool) { return v.settlemen
 // Supply returns the sum of all accounts' money and all stakes, in micro-credits.
 func (v *View) Supply() uint64 { return v.supply }
 
-// Check is State.Check against this view, safe for concurrent use with everything.
-func (v *View) Check(tx []byte) Result { return v.check(tx) }
+// Check is State.Check against this view, safe for concurrent use with everything. It refuses a
+// transaction for which the depot cannot be read, with a *DepotError.
+func (v *View) Check(tx []byte) (r Result) {
+	defer func() {
+		if err := depotError(recover()); err != nil {
+			r = Result{Code: CodeUnknownClient, Err: err}
+		}
+	}()
+	return v.check(tx)
+}
 
 // Verify is State.Verify against this view, safe for concurrent use with everything.
-func (v *View) Verify(txs [][]byte) { v.verify(txs) }
+func (v *View) Verify(txs [][]byte) {
+	defer func() { _ = depotError(recover()) }() // Check says so
+	v.verify(txs)
+}

@@ -37,10 +37,9 @@ type world struct {
 	accounts    vector[uint32, account]
 	nodes       vector[uint32, node]
 	services    vector[uint32, Service]
-	clients     vector[uint64, client]
-	keys        vector[uint64, clientKey] // of the clients
-	settlements []*Settlement             // kept ones, ascending; replaced when it changes
-	records     []*BlockRecord            // likewise
+	clients     clients
+	settlements []*Settlement  // kept ones, ascending; replaced when it changes
+	records     []*BlockRecord // likewise
 	terms       terms
 	rotation    *rotating // nil when the committee does not rotate
 	duties      duties    // of unsettled epochs, where it does
@@ -52,7 +51,7 @@ type world struct {
 
 	consensusKeys vector[uint32, consensusKey]
 
-	accountKeys, nodeKeys, transportKeys, clientKeys, consensusIndex trie
+	accountKeys, nodeKeys, transportKeys, consensusIndex trie
 }
 
 // start is where an epoch begins: at a block, or at the genesis.
