@@ -18,8 +18,10 @@ run: build ## the main job: five nodes deliver files to clients (of LOG=file, gz
 test: ## every test that needs nothing but Go
 	$(GO) test -timeout 9m ./...
 
+# TestRotate's epochs are seconds of real time, which a loaded machine does not keep under the detector;
+# make test and make rotate run it without.
 race: ## the concurrent rooms under the race detector
-	$(GO) test -race -timeout 20m ./pipeline/... ./node/...
+	$(GO) test -race -timeout 20m -skip '^TestRotate$$' ./pipeline/... ./node/...
 
 OUT ?= $(BIN)/bench
 bench: ## measured ratios and OUT/report.html (BENCH=name for one suite, QUICK=1; BENCH=network loads a network of NODES=8 processes, BENCH=delivery compares with nginx for CLIENTS=64); against blst too where a C compiler is, with gas after make solidity
