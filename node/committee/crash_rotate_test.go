@@ -114,9 +114,13 @@ func TestKillAtHandOver(t *testing.T) {
 		mortal(t, newRotating(t, "mortal", nodes, seats, 6, addresses[1:], start), i, dir)
 		return
 	}
-	cells, err := strconv.Atoi(os.Getenv("WAYBILL_ROTATE_KILLS"))
-	if err != nil {
+	kills := os.Getenv("WAYBILL_ROTATE_KILLS")
+	if kills == "" {
 		t.Skip("make rotate runs it")
+	}
+	cells, err := strconv.Atoi(kills)
+	if err != nil {
+		t.Fatalf("KILLS: %v", err)
 	}
 	addresses, start := freeAddresses(t, nodes), time.Now().UTC().Truncate(time.Second)
 	net := newRotating(t, "mortal", nodes, seats, 6, addresses, start)
