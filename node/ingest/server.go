@@ -157,7 +157,7 @@ func NewServer(cfg Config) *Server {
 	s.http = &http.Server{
 		Handler:           s.door.Handler(streams(mux)),
 		ConnState:         door.Track,
-		TLSConfig:         cfg.TLS,
+		TLSConfig:         cfg.TLS.Clone(),
 		Protocols:         protocols,
 		ReadHeaderTimeout: readHeaderTimeout,
 		MaxHeaderBytes:    16 << 10,

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,7 @@ const maxYoung = 32
 // overQUIC is HTTP/3: the same handlers, limits and certificates as over TCP, at a port of UDP.
 type overQUIC struct {
 	server *http3.Server
+	tls    *tls.Config // its own: net/http changes the one that it serves by
 	places *door.Places
 	young  atomic.Int64 // handshakes under way
 	shown  atomic.Uint64
@@ -35,8 +37,8 @@ type overQUIC struct {
 type quicKey struct{}
 
 func newOverQUIC(cfg *Config, handler http.Handler) *overQUIC {
-	q := &overQUIC{over: make(chan struct{}), places: door.NewPlaces(
-		door.Bounds{Most: cfg.MaxConnections, OfOne: cfg.MaxOfOne})}
+	q := &overQUIC{tls: http3.ConfigureTLSConfig(cfg.TLS.Clone()), over: make(chan struct{}),
+		places: door.NewPlaces(door.Bounds{Most: cfg.MaxConnections, OfOne: cfg.MaxOfOne})}
 	q.server = &http3.Server{
 		Handler:        handler,
 		Port:           cfg.HTTP3Port,
@@ -96,7 +98,7 @@ func (s *Server) ServeHTTP3(conn net.PacketConn) error {
 			}
 			return crowded
 		}}
-	listener, err := transport.Listen(http3.ConfigureTLSConfig(s.cfg.TLS.Clone()), settings())
+	listener, err := transport.Listen(q.tls, settings())
 	if err != nil {
 		return errors.Join(fmt.Errorf("content over HTTP/3: %w", err), conn.Close())
 	}

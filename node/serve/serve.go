@@ -201,7 +201,7 @@ func NewServer(cfg Config) (*Server, error) {
 	s.http = &http.Server{
 		Handler:           handler,
 		ConnState:         door.Track,
-		TLSConfig:         cfg.TLS,
+		TLSConfig:         cfg.TLS.Clone(),
 		Protocols:         protocols,
 		ReadHeaderTimeout: 10 * time.Second,
 		MaxHeaderBytes:    16 << 10,
