@@ -40,6 +40,9 @@ type server struct {
 func (s *server) Chunk(ctx context.Context, height, index uint64) ([]byte, []rollup.Hash, error) {
 	res, err := client.Call(ctx, s.c.Ledger().GetSnapshotChunk,
 		&api.GetSnapshotChunkRequest{Height: height, Index: index})
+	if connect.CodeOf(err) == connect.CodeNotFound {
+		err = fmt.Errorf("%w: %w", snapshots.ErrUnknown, err)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -102,34 +105,57 @@ func (j *joining) begin(ctx context.Context, s *store.Store) error {
 		}
 		return err
 	}
-	servers, terms, err := j.servers(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		for _, x := range servers {
-			x.c.Close()
-		}
-	}()
-	chosen, from := choose(terms, servers)
-	if len(from) == 0 {
-		j.say("snapshot", "there is none yet: the node begins with the genesis")
-		return nil
-	}
-	j.say("snapshot", "of block %s, which a committee signed: %s, from %s",
-		text.Grouped(chosen.Height), text.Bytes(chosen.Bytes), text.Plural(len(from), "node"))
 	dir := filepath.Join(j.config.HomeDir(), node.SnapshotsDir)
+	for last := uint64(0); ; {
+		servers, terms, err := j.servers(ctx)
+		if err != nil {
+			return err
+		}
+		leave := func() {
+			for _, x := range servers {
+				x.c.Close()
+			}
+		}
+		begun, _ := snapshots.Begun(dir)
+		chosen, from := choose(terms, servers, begun)
+		if len(from) == 0 {
+			leave()
+			j.say("snapshot", "there is none yet: the node begins with the genesis")
+			return nil
+		}
+		err = j.fetch(ctx, dir, chosen, chosen == begun, from)
+		if err == nil {
+			err = j.restore(ctx, s, dir, chosen, terms, servers)
+		}
+		leave()
+		if !errors.Is(err, snapshots.ErrServers) || chosen.Height <= last {
+			return err
+		}
+		last = chosen.Height
+		j.say("snapshot", "no node has it any more; a newer one is looked for")
+	}
+}
+
+// fetch gets a snapshot from the servers that have it, from where it was cut off.
+func (j *joining) fetch(ctx context.Context, dir string, s ledger.Snapshot, begun bool,
+	from []*server) error {
+	goesOn := ""
+	if begun {
+		goesOn = "; it goes on where it was cut off"
+	}
+	j.say("snapshot", "of block %s, which a committee signed: %s, from %s%s", text.Grouped(s.Height),
+		text.Bytes(s.Bytes), text.Plural(len(from), "node"), goesOn)
 	start, asked := time.Now(), make([]snapshots.Server, len(from))
 	for i := range from {
 		asked[i] = from[i]
 	}
-	if err := snapshots.Fetch(ctx, dir, chosen, asked, nil, func(i int, err error) {
+	if err := snapshots.Fetch(ctx, dir, s, asked, nil, func(i int, err error) {
 		j.say("snapshot", "%s is not asked again: %s", from[i].url, err)
 	}); err != nil {
 		return err
 	}
 	j.say("snapshot", "fetched and checked, in %s", time.Since(start).Round(100*time.Millisecond))
-	return j.restore(ctx, s, dir, chosen, terms, servers)
+	return nil
 }
 
 // restore fills the store.
@@ -211,27 +237,30 @@ func (j *joining) servers(ctx context.Context) (list []*server, terms *client.Te
 	return list, terms, nil
 }
 
-// choose returns the newest snapshot that a hand-over names and that somebody has, and who.
-func choose(terms *client.Terms, servers []*server) (chosen ledger.Snapshot, from []*server) {
+// choose returns the snapshot to fetch and who has it: of those that hand-overs name and somebody
+// has the newest, or the one whose fetch has begun.
+func choose(terms *client.Terms, servers []*server, begun ledger.Snapshot) (
+	chosen ledger.Snapshot, from []*server) {
 	chain := terms.Chain()
 	if chain.Last() == 0 {
 		return chosen, nil
 	}
 	all, _ := chain.HandOvers(1, chain.Last())
 	for _, hop := range slices.Backward(all.Hops) {
-		chosen = ledger.Snapshot{Height: hop.SnapshotHeight, Bytes: hop.SnapshotBytes,
+		s := ledger.Snapshot{Height: hop.SnapshotHeight, Bytes: hop.SnapshotBytes,
 			Root: hop.SnapshotRoot}
-		if chosen.Height == 0 {
+		if s.Height == 0 || len(from) > 0 && s != begun {
 			continue
 		}
-		for _, s := range servers {
-			if slices.Contains(s.have, chosen) {
-				from = append(from, s)
+		var have []*server
+		for _, x := range servers {
+			if slices.Contains(x.have, s) {
+				have = append(have, x)
 			}
 		}
-		if len(from) > 0 {
-			return chosen, from
+		if len(have) > 0 {
+			chosen, from = s, have
 		}
 	}
-	return chosen, nil
+	return chosen, from
 }

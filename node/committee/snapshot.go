@@ -151,17 +151,12 @@ func parseValidators(b []byte) (*types.ValidatorSet, error) {
 	return set, set.ValidateBasic()
 }
 
-// joining returns the block of the last snapshot but one, from which a node that began to fetch it
-// may still join; of the last one when there is no other, and 0 without any.
+// joining returns the block of the oldest snapshot from which a node may still join, 0 without any.
 func (a *app) joining() int64 {
 	if a.snapshots == nil {
 		return 0
 	}
-	list := a.snapshots.Certified()
-	if len(list) == 0 {
-		return 0
-	}
-	return int64(list[min(1, len(list)-1)].Height)
+	return int64(a.snapshots.Joining())
 }
 
 // Snapshots returns those that this node keeps and a committee signed, the newest first.

@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -34,8 +35,10 @@ var (
 	errEnded   = errors.New("snapshots: the epoch of the snapshot ended before it was written")
 )
 
-// kept is how many snapshots that were signed stay.
-const kept = 3
+const (
+	kept  = 3                // how many snapshots that were signed stay
+	lease = 10 * time.Minute // how long one more stays after a chunk of it was asked for
+)
 
 const (
 	streamName    = "stream"
@@ -64,6 +67,7 @@ type Keeper struct {
 type entry struct {
 	ledger.Snapshot
 	certified bool
+	asked     time.Time // last, for a chunk
 	tree      *rollup.Tree
 }
 
@@ -133,15 +137,11 @@ func (k *Keeper) load(height uint64) (*entry, error) {
 	}
 	e := &entry{tree: snapshot.Tree(leaves)}
 	e.Snapshot = ledger.Snapshot{Height: height, Bytes: s.Bytes, Root: e.tree.Root()}
-	b, err := os.ReadFile(filepath.Join(folder, certifiedName))
+	known, err := signed(folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return e, nil
 	}
-	var signed ledger.Snapshot
-	if err == nil {
-		err = json.Unmarshal(b, &signed)
-	}
-	if err == nil && signed != e.Snapshot {
+	if err == nil && known != e.Snapshot {
 		err = ErrOther
 	}
 	e.certified = true
@@ -314,9 +314,38 @@ func (k *Keeper) Certify(s ledger.Snapshot) error {
 	k.mu.Unlock()
 	if len(certified) > kept {
 		oldest := certified[kept-1].Height
-		k.drop(func(e *entry) bool { return e.certified && e.Height < oldest })
+		lent := k.lent(oldest)
+		k.drop(func(e *entry) bool { return e.certified && e.Height < oldest && e.Height != lent })
 	}
 	return nil
+}
+
+// lent returns the height of the snapshot below another one that was asked for last, 0 without one:
+// where epochs are short, somebody fetches it for longer than it would stay.
+func (k *Keeper) lent(below uint64) (height uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	last := time.Now().Add(-lease)
+	for _, e := range k.all {
+		if e.certified && e.Height < below && e.asked.After(last) {
+			height, last = e.Height, e.asked
+		}
+	}
+	return height
+}
+
+// Joining returns the height of the oldest snapshot from which a node may still join: the last but
+// one, the last when there is no other, or an older one that somebody fetches; 0 without any.
+func (k *Keeper) Joining() uint64 {
+	list := k.Certified()
+	if len(list) == 0 {
+		return 0
+	}
+	from := list[min(1, len(list)-1)].Height
+	if lent := k.lent(from); lent > 0 {
+		return lent
+	}
+	return from
 }
 
 // Certified returns the snapshots that a committee signed, the newest first.
@@ -339,6 +368,9 @@ func (k *Keeper) certified() (list []ledger.Snapshot) {
 func (k *Keeper) Chunk(height, index uint64) ([]byte, []rollup.Hash, error) {
 	k.mu.Lock()
 	e := k.find(height)
+	if e != nil {
+		e.asked = time.Now()
+	}
 	k.mu.Unlock()
 	if e == nil || index >= uint64(e.tree.Len()) {
 		return nil, nil, fmt.Errorf("%w: chunk %d of block %d", ErrUnknown, index, height)
@@ -363,6 +395,15 @@ func Sign(folder string, s ledger.Snapshot) error {
 		err = writeFile(filepath.Join(folder, certifiedName), append(b, '\n'))
 	}
 	return err
+}
+
+// signed returns what was signed of the snapshot of a folder.
+func signed(folder string) (s ledger.Snapshot, err error) {
+	b, err := os.ReadFile(filepath.Join(folder, certifiedName))
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	return s, err
 }
 
 // Finish gives the folder of a snapshot that is whole its name.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -135,6 +137,45 @@ func TestKeeper(t *testing.T) {
 	if err := k.Certify(pending); !errors.Is(err, ErrUnknown) {
 		t.Errorf("one that is not there: %v", err)
 	}
+}
+
+// TestLease: one old snapshot stays for as long as somebody asks for its chunks.
+func TestLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := open(t, t.TempDir())
+		for height := uint64(1); height <= 12; height++ {
+			s, err := take(t, k, height, &source{n: 3})
+			if err == nil {
+				err = k.Certify(s)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if height >= 2 && height <= 8 {
+				if _, _, err := k.Chunk(2, 0); err != nil {
+					t.Errorf("at height %d: %v", height, err)
+				}
+			}
+			most := min(height, kept)
+			if height > 4 && height <= 9 {
+				most++
+			}
+			if n := len(k.Certified()); n != int(most) {
+				t.Errorf("at height %d: %d are kept", height, n)
+			}
+			want := max(height, 2) - 1
+			if height > 3 && height <= 9 {
+				want = 2
+			}
+			if from := k.Joining(); from != want {
+				t.Errorf("at height %d nodes join from %d, not %d", height, from, want)
+			}
+			time.Sleep(lease * 2 / 3)
+		}
+		if _, _, err := k.Chunk(2, 0); !errors.Is(err, ErrUnknown) {
+			t.Errorf("nobody asks for it: %v", err)
+		}
+	})
 }
 
 // TestKeeperFails: a snapshot that cannot be written leaves nothing, and its reason.
