@@ -3,6 +3,7 @@ package committee
 import (
 	"bytes"
 	"context"
+	"log/slog"
 
 	"github.com/cometbft/cometbft/blocksync"
 	"github.com/cometbft/cometbft/config"
@@ -37,6 +38,7 @@ type parts struct {
 	core      *consensus.State
 	consensus *consensus.Reactor
 	blocksync *blocksync.Reactor
+	catchUp   *catchUp       // nil: nobody else votes
 	reactors  []namedReactor // in the order in which they are told of peers
 	state     state.State    // as of the start
 }
@@ -50,6 +52,7 @@ type namedReactor struct {
 func assemble(
 	ctx context.Context, ec *config.Config, validator types.PrivValidator,
 	creator proxy.ClientCreator, doc *types.GenesisDoc, open func(space string) db, log log.Logger,
+	own *slog.Logger,
 ) (_ *parts, err error) {
 	p := &parts{
 		blocks: blockstore.NewBlockStore(open(blockSpace)),
@@ -79,7 +82,7 @@ func assemble(
 	if err != nil {
 		return nil, err
 	}
-	return p, p.react(ec, validator, key.Address(), open, log)
+	return p, p.react(ec, validator, key.Address(), open, log, own)
 }
 
 // replay brings the app to the height of the stored blocks.
@@ -103,7 +106,7 @@ func (p *parts) replay(ctx context.Context, doc *types.GenesisDoc, log log.Logge
 // react builds the reactors. All but the only member of a committee begin by fetching blocks.
 func (p *parts) react(
 	ec *config.Config, validator types.PrivValidator, self crypto.Address,
-	open func(space string) db, log log.Logger,
+	open func(space string) db, log log.Logger, own *slog.Logger,
 ) (err error) {
 	fetch := !alone(p.state.Validators, self)
 	p.mempool = mempool.NewCListMempool(ec.Mempool, p.app.Mempool(), p.state.LastBlockHeight,
@@ -135,8 +138,13 @@ func (p *parts) react(
 	p.core, p.consensus = core, consensus.NewReactor(core, fetch)
 	p.consensus.SetEventBus(p.events)
 
+	sync := p2p.Reactor(p.blocksync)
+	if fetch {
+		p.catchUp = newCatchUp(p.blocksync, core, p.consensus.WaitSync, own)
+		sync = p.catchUp
+	}
 	p.reactors = []namedReactor{
-		{"MEMPOOL", gossip}, {"BLOCKSYNC", p.blocksync}, {"CONSENSUS", p.consensus},
+		{"MEMPOOL", gossip}, {"BLOCKSYNC", sync}, {"CONSENSUS", p.consensus},
 		{"EVIDENCE", evidence.NewReactor(p.evidence)},
 	}
 	for _, r := range p.reactors {

@@ -74,6 +74,9 @@ func Start(ctx context.Context, c Config) (_ *Engine, err error) {
 		return nil, err
 	}
 	go voter.attend(e.stopped)
+	if u := e.parts.catchUp; u != nil {
+		go u.run(e.Subscribe(), e.stopped)
+	}
 	return e, nil
 }
 
@@ -220,7 +223,8 @@ func (e *Engine) assemble(ctx context.Context, ec *config.Config, v types.PrivVa
 		stopped: e.stopped, expected: func() bool { return e.failure() != nil }}
 	open := func(space string) db { return db{c.Store.KV(space), e.app.halts} }
 	e.app.states = state.NewStore(open(stateSpace), state.StoreOptions{DiscardABCIResponses: true})
-	if e.parts, err = assemble(ctx, ec, v, clients{e.app}, doc, open, e.log); err != nil {
+	if e.parts, err = assemble(ctx, ec, v, clients{e.app}, doc, open, e.log,
+		c.Logger); err != nil {
 		return fmt.Errorf("committee: %w", err)
 	}
 	e.app.syncing, e.app.release = e.parts.consensus.WaitSync, e.parts.mempool.Unlock
