@@ -123,6 +123,16 @@ func (b *browser) read() {
 
 func (b *browser) call(method string, params any) json.RawMessage {
 	b.t.Helper()
+	result, refusal := b.ask(method, params)
+	if refusal != "" {
+		b.t.Fatalf("%s: %s", method, refusal)
+	}
+	return result
+}
+
+// ask returns what came of a call, or why the browser refused it.
+func (b *browser) ask(method string, params any) (result json.RawMessage, refusal string) {
+	b.t.Helper()
 	b.next++
 	ch := make(chan message, 1)
 	b.mu.Lock()
@@ -141,9 +151,9 @@ func (b *browser) call(method string, params any) json.RawMessage {
 	select {
 	case m := <-ch:
 		if m.Error != nil {
-			b.t.Fatalf("%s: %s", method, m.Error.Message)
+			return nil, m.Error.Message
 		}
-		return m.Result
+		return m.Result, ""
 	case <-b.gone:
 		if method != "Browser.close" {
 			b.t.Fatal("the browser is gone")
@@ -151,7 +161,7 @@ func (b *browser) call(method string, params any) json.RawMessage {
 	case <-time.After(30 * time.Second):
 		b.t.Fatalf("%s: no answer", method)
 	}
-	return nil
+	return nil, ""
 }
 
 func (b *browser) into(result any, method string, params any) {
@@ -164,12 +174,35 @@ func (b *browser) into(result any, method string, params any) {
 // eval runs an expression in the page and returns its value as text.
 func (b *browser) eval(expression string) string {
 	b.t.Helper()
+	return b.value(expression, b.call("Runtime.evaluate", evaluation(expression)))
+}
+
+// look is eval for an expression that changes nothing, and "" while a page gives way to the next.
+func (b *browser) look(expression string) string {
+	b.t.Helper()
+	result, refusal := b.ask("Runtime.evaluate", evaluation(expression))
+	if strings.Contains(refusal, "navigated") || strings.Contains(refusal, "context") {
+		return ""
+	}
+	if refusal != "" {
+		b.t.Fatalf("%s: %s", expression, refusal)
+	}
+	return b.value(expression, result)
+}
+
+func evaluation(expression string) map[string]any {
+	return map[string]any{"expression": expression, "returnByValue": true}
+}
+
+func (b *browser) value(expression string, result json.RawMessage) string {
+	b.t.Helper()
 	var got struct {
 		Result           struct{ Value any }
 		ExceptionDetails *struct{ Text string }
 	}
-	b.into(&got, "Runtime.evaluate",
-		map[string]any{"expression": expression, "returnByValue": true})
+	if err := json.Unmarshal(result, &got); err != nil {
+		b.t.Fatal(err)
+	}
 	if got.ExceptionDetails != nil {
 		b.t.Fatalf("%s: %s", expression, got.ExceptionDetails.Text)
 	}
@@ -178,7 +211,8 @@ func (b *browser) eval(expression string) string {
 
 // text is what an element shows, "" while the page does not have it yet.
 func (b *browser) text(id string) string {
-	return b.eval(`document.getElementById("` + id + `")?.innerText ?? ""`)
+	b.t.Helper()
+	return b.look(`document.getElementById("` + id + `")?.innerText ?? ""`)
 }
 
 // complaints returns and forgets what went wrong in the page.
@@ -237,7 +271,7 @@ func (b *browser) waitForState(want string) {
 		}
 	}()
 	waitFor(b.t, "the state "+want, func() bool {
-		ready, state = b.eval(`document.readyState`), b.text("state")
+		ready, state = b.look(`document.readyState`), b.text("state")
 		stale = b.text("stale")
 		return ready == "complete" && state == want
 	})

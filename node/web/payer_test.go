@@ -102,8 +102,8 @@ func TestPageOfPayer(t *testing.T) {
 	b.viewport(1280, 900, "light")
 	b.call("Page.navigate", map[string]any{"url": at})
 	waitFor(t, "the search", func() bool {
-		return b.eval(`document.readyState`) == "complete" &&
-			b.eval(`document.activeElement?.id ?? ""`) == "account"
+		return b.look(`document.readyState`) == "complete" &&
+			b.look(`document.activeElement?.id ?? ""`) == "account"
 	})
 	for _, key := range "17" { // as on a keyboard
 		b.call("Input.dispatchKeyEvent", map[string]any{"type": "char", "text": string(key)})
