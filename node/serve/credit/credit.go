@@ -9,6 +9,10 @@
 // counts for what is outstanding of its own service, for another one may be cheaper; what a client
 // signs beyond that buys nothing.
 //
+// Who has paid much is trusted with more, so that one long stream needs few acks: the window of a
+// client grows on to an eighth of all that it paid for, up to 64 MiB, while what its payer's
+// clients owe and have outstanding stays within what they may owe.
+//
 // At every instant: what was taken to be sent − what was acknowledged, forgiven or given back =
 // what is outstanding in sessions + what is owed + what was written off. What is outstanding in a
 // session is never above the window that it had when the last byte was taken.
@@ -51,7 +55,9 @@ import (
 // Params are a node's own rules. Zero values stand for the defaults.
 type Params struct {
 	First   uint64        // the window of a client without a history, 256 KiB
-	Most    uint64        // the largest window, 8 MiB
+	Most    uint64        // the largest window without much of a history, 8 MiB
+	Grown   uint64        // the largest window, 64 MiB; no more than Most: none is larger
+	Part    uint64        // of how many bytes that a client paid for one makes a window so large, 8
 	Least   uint64        // the smallest window that is of use, 16 KiB: a group
 	Share   uint64        // one of how many bytes that were paid for may be lost, 128
 	Payer   uint64        // what clients of one payer may owe, beside that share, 64 MiB
@@ -66,6 +72,8 @@ type Params struct {
 func (p *Params) complete() {
 	or(&p.First, 256<<10)
 	or(&p.Most, 8<<20)
+	or(&p.Grown, 64<<20)
+	or(&p.Part, 8)
 	or(&p.Least, 16<<10)
 	or(&p.Share, 128)
 	or(&p.Payer, 64<<20)
@@ -241,13 +249,28 @@ func (b *Book) limit(s *session) (uint64, error) {
 		}
 	}
 	if c.owed <= c.tolerated(0, b.params.Share) {
-		return s.window, nil
+		return b.trusted(s), nil
 	}
 	most := c.tolerated(b.params.First, b.params.Share)
 	if c.owed+b.params.Least > most {
 		return 0, delivery.Refuse(delivery.ReasonOwesClient, "%d bytes", c.owed)
 	}
 	return min(s.window, most-c.owed), nil
+}
+
+// trusted is a session's window as far as its payer's clients may owe it. What is outstanding may be
+// above it, when others of them have got more meanwhile.
+func (b *Book) trusted(s *session) uint64 {
+	if s.window <= b.params.Most {
+		return s.window
+	}
+	p := b.payer(s.client.payer)
+	used := p.owed
+	for _, l := range p.claims {
+		used += l.bytes
+	}
+	most := p.tolerated(b.params.Payer, b.params.Share)
+	return min(s.window, max(b.params.Most, s.sum+most-min(most, used)))
 }
 
 // Take takes up to so many bytes that are about to be sent for a service, in whole units unless it
@@ -370,8 +393,9 @@ func (b *Book) grow(now time.Time, s *session, n uint64) {
 	case !s.asked.IsZero() && now.Sub(s.asked) > b.params.Late:
 		b.totals.Late++
 		s.window, s.grown = max(s.window/2, b.params.First/4), 0
-	case s.window < b.params.Most && s.grown >= s.window/2:
-		s.window, s.grown = min(2*s.window, b.params.Most), 0
+	case s.grown >= s.window/2:
+		most := max(b.params.Most, min(s.client.paid/b.params.Part, b.params.Grown))
+		s.window, s.grown = max(s.window, min(2*s.window, most)), 0
 	}
 	s.asked = time.Time{}
 	if 2*s.sum >= s.window {

@@ -110,6 +110,66 @@ func TestGrows(t *testing.T) {
 	}
 }
 
+// TestTrusted: with what a client has paid for its window grows on, to an eighth of it and up to a
+// bound, and what a payer's clients get so stays within what they may owe together.
+func TestTrusted(t *testing.T) {
+	const mib = 1 << 20
+	b := New(Params{}, nil)
+	acks := 0
+	pay := func(n int, client, bytes uint64) {
+		t.Helper()
+		for paid := uint64(0); paid < bytes; acks++ {
+			due, window := b.Due(id(n))
+			got, _ := take(t, b, n, 0, min(window/2, bytes-paid)-due)
+			if got == 0 {
+				t.Fatalf("nothing after %d bytes", paid)
+			}
+			acked(b, start, client, 0, got)
+			paid += got
+		}
+	}
+	open(t, b, 1, 7)
+	for _, c := range []struct{ paid, window uint64 }{{64, 8}, {120, 15}, {240, 30}, {512, 64},
+		{2048, 64}} {
+		before := b.Totals().Paid
+		pay(1, 7, c.paid*mib-before)
+		least := c.window * mib * 3 / 4 // it grows with the ack of half a window
+		if _, window := b.Due(id(1)); window > c.window*mib || window < least {
+			t.Errorf("%d MiB paid, a window of %d", c.paid, window)
+		}
+		if c.paid == 512 && acks > 80 {
+			t.Errorf("%d acks for half a GiB", acks)
+		}
+	}
+	// another client of the same payer, as well trusted
+	open(t, b, 2, 8)
+	pay(2, 8, 1024*mib)
+	most := uint64(64*mib + 3072*mib/128) // what they may owe
+	got, _ := take(t, b, 1, 0, 1<<40)
+	if got != 64*mib {
+		t.Errorf("%d bytes ahead", got)
+	}
+	if got, _ := take(t, b, 2, 0, 1<<40); got != most-64*mib {
+		t.Errorf("%d bytes ahead, by %d that are left", got, most-64*mib)
+	}
+	b.End(id(1)) // and away: what it owes counts
+	away := AddressOf(netip.MustParseAddr("198.51.100.1"))
+	if _, err := b.Open(start, id(3), 9, 0, away); err != nil {
+		t.Fatal(err)
+	}
+	pay(3, 9, 16*mib)
+	if got, _ := take(t, b, 3, 0, 1<<40); got != 8*mib {
+		t.Errorf("%d bytes ahead without a history", got)
+	}
+	acked(b, start.Add(11*time.Second), 8, 0, most-64*mib)
+	if _, window := b.Due(id(2)); window <= 8*mib || window > 32*mib {
+		t.Errorf("a window of %d after a late ack", window)
+	}
+	if _, err := b.Open(start, id(4), 7, 0, home); !errors.Is(err, delivery.ReasonOwesClient) {
+		t.Errorf("who owes 64 MiB: %v", err)
+	}
+}
+
 // TestBeyond: what is signed beyond what was sent, twice, or for another service, buys nothing.
 func TestBeyond(t *testing.T) {
 	b := New(Params{}, nil)
@@ -338,11 +398,14 @@ func FuzzScheduler(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b uint64) { run(t, rand.New(rand.NewPCG(a, b)), 2000) })
 }
 
+// small has windows that a run's clients outgrow.
+var small = Params{Most: 1 << 20, Grown: 4 << 20, Payer: 2 << 20}
+
 func run(t *testing.T, r *rand.Rand, steps int) {
 	const clients = 8
 	var journal []byte
 	write := func(e Event) { journal = e.Append(journal) }
-	b, now := New(Params{}, write), start
+	b, now := New(small, write), start
 	sent, paid := make(map[uint64]uint64), make(map[uint64]uint64)
 	unpaid := make(map[uint64]map[uint32]uint64)
 	open, next := make(map[uint64]ID), 0
@@ -407,6 +470,21 @@ func run(t *testing.T, r *rand.Rand, steps int) {
 		if err := books(b); err != nil {
 			t.Fatal(err)
 		}
+		for index, p := range b.payers {
+			// windows of any client, and beside them no more than they may owe together
+			most, used := p.tolerated(small.Payer, 128), p.owed
+			for i, c := range b.clients {
+				if uint32(i%2) == index {
+					most += small.Most + 2*(first+c.paid/128)
+				}
+			}
+			for _, l := range p.claims {
+				used += l.bytes
+			}
+			if used > most {
+				t.Errorf("clients of payer %d owe or were lent %d, not %d", index, used, most)
+			}
+		}
 	}
 	if sent[0] > first {
 		t.Errorf("a client that never signed was sent %d bytes", sent[0])
@@ -414,7 +492,8 @@ func run(t *testing.T, r *rand.Rand, steps int) {
 	for c := range uint64(clients) {
 		// The largest window that its history can have brought it, once.
 		// What was forgiven comes on top, as much again.
-		if most := min(8<<20, first+2*paid[c]) + 2*(first+paid[c]/128); sent[c]-paid[c] > most {
+		window := max(min(small.Most, first+2*paid[c]), min(small.Grown, paid[c]/8))
+		if most := window + 2*(first+paid[c]/128); sent[c]-paid[c] > most {
 			t.Errorf("client %d was sent %d bytes and paid %d", c, sent[c], paid[c])
 		}
 	}
@@ -422,7 +501,7 @@ func run(t *testing.T, r *rand.Rand, steps int) {
 
 // again is a node that was killed: it has its journal, and nothing else.
 func again(t *testing.T, old *Book, journal []byte, write func(Event)) *Book {
-	b, c := New(Params{}, write), New(Params{}, write)
+	b, c := New(small, write), New(small, write)
 	for at := 0; at < len(journal); at += EventSize {
 		e, err := ParseEvent(journal[at : at+EventSize])
 		if err != nil {
