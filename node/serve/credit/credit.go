@@ -258,8 +258,8 @@ func (b *Book) limit(s *session) (uint64, error) {
 	return min(s.window, most-c.owed), nil
 }
 
-// trusted is a session's window as far as its payer's clients may owe it. What is outstanding may be
-// above it, when others of them have got more meanwhile.
+// trusted is a session's window as far as its payer's clients may owe it. What is outstanding may
+// be above it, when others of them have got more meanwhile.
 func (b *Book) trusted(s *session) uint64 {
 	if s.window <= b.params.Most {
 		return s.window
