@@ -4,17 +4,15 @@ package crash
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
-	"unsafe"
+
+	"github.com/waybill-network/waybill/internal/netns"
 )
 
 // wires are hosts in network namespaces of their own, and what lies between them: a tunnel from
@@ -43,33 +41,10 @@ type packet struct {
 }
 
 const (
-	tunSetIff = 0x400454ca
-	tunIP     = 0x1001  // packets, and nothing in front of them
 	wireRoom  = 1 << 12 // packets on their way from one host to another; more are lost
 	basePort  = 7400    // of the first node; each has its host for itself
 	firstHost = 10      // last number of the first host's address; this process has 1
 )
-
-// needsWires skips a test where there are no namespaces, unless they are required.
-func needsWires(t *testing.T) {
-	t.Helper()
-	file, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
-	if err == nil {
-		err = file.Close()
-	}
-	if err == nil {
-		_, err = exec.LookPath("ip")
-	}
-	if err == nil && os.Getuid() != 0 {
-		err = errors.New("this is not root")
-	}
-	if err != nil {
-		if os.Getenv("REQUIRE_NETNS") != "" {
-			t.Fatal("no network namespaces: ", err)
-		}
-		t.Skip("no network namespaces: ", err)
-	}
-}
 
 // newWires makes hosts, which end with the test.
 func newWires(t *testing.T, hosts int, seed uint64) *wires {
@@ -80,9 +55,7 @@ func newWires(t *testing.T, hosts int, seed uint64) *wires {
 		side: make([]int, hosts)}
 	ip := func(args ...string) {
 		t.Helper()
-		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
-		}
+		netns.IP(t, args...)
 	}
 	t.Cleanup(func() {
 		for _, tun := range w.tunnels {
@@ -92,7 +65,7 @@ func newWires(t *testing.T, hosts int, seed uint64) *wires {
 	})
 	for i := range hosts + 1 {
 		name := w.name(i)
-		tun, err := tunnel(name)
+		tun, err := netns.Tunnel(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,25 +98,6 @@ func newWires(t *testing.T, hosts int, seed uint64) *wires {
 		w.workers.Go(func() { w.carry(i) })
 	}
 	return w
-}
-
-func tunnel(name string) (*os.File, error) {
-	fd, err := syscall.Open("/dev/net/tun", syscall.O_RDWR|syscall.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	var request [40]byte
-	copy(request[:15], name)
-	request[16], request[17] = tunIP&0xff, tunIP>>8
-	_, _, number := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), tunSetIff,
-		uintptr(unsafe.Pointer(&request)))
-	if number != 0 {
-		return nil, errors.Join(number, syscall.Close(fd))
-	}
-	if err := syscall.SetNonblock(fd, true); err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), name), nil
 }
 
 func (w *wires) name(i int) string { return fmt.Sprintf("%s%d", w.prefix, i) }

@@ -148,7 +148,7 @@ func (p *Prober) run(
 	f, err := p.probed(ctx, epoch, candidates, until)
 	if err != nil {
 		if ctx.Err() == nil {
-			p.cfg.Logger.Error("candidates could not be probed: this node does not report", "epoch",
+			p.cfg.Logger.Warn("candidates could not be probed: this node does not report", "epoch",
 				epoch, "err", err)
 		}
 		return

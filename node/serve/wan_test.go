@@ -13,19 +13,17 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/waybill-network/waybill/client"
+	"github.com/waybill-network/waybill/internal/netns"
 )
 
 // line is a wire to a network namespace of its own, over which packets take their time: two
@@ -42,31 +40,8 @@ type line struct {
 	workers sync.WaitGroup
 }
 
-const (
-	tunSetIff  = 0x400454ca
-	tunNoInfo  = 0x1001 // a tunnel of IP packets, without anything in front of them
-	lineLength = 1 << 14
-)
-
-// tunnel makes a tunnel device.
-func tunnel(name string) (*os.File, error) {
-	fd, err := syscall.Open("/dev/net/tun", syscall.O_RDWR|syscall.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	var request [40]byte
-	copy(request[:15], name)
-	request[16], request[17] = tunNoInfo&0xff, tunNoInfo>>8
-	_, _, number := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), tunSetIff,
-		uintptr(unsafe.Pointer(&request)))
-	if number != 0 {
-		return nil, errors.Join(number, syscall.Close(fd))
-	}
-	if err := syscall.SetNonblock(fd, true); err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), name), nil
-}
+// lineLength is how many packets a line holds.
+const lineLength = 1 << 14
 
 // needsNamespaces skips a test where there are no namespaces, unless they are required.
 func needsNamespaces(t *testing.T) {
@@ -74,19 +49,7 @@ func needsNamespaces(t *testing.T) {
 	if os.Getenv("WAYBILL_ROUTE") == "" {
 		t.Skip("make route runs it")
 	}
-	file, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
-	if err == nil {
-		err = file.Close()
-	}
-	if err == nil {
-		_, err = exec.LookPath("ip")
-	}
-	if err != nil || os.Getuid() != 0 {
-		if os.Getenv("REQUIRE_NETNS") != "" {
-			t.Fatal("no network namespaces: ", err)
-		}
-		t.Skip("no network namespaces: ", err)
-	}
+	netns.Need(t)
 }
 
 // newLine makes a namespace with a wire to it.
@@ -99,13 +62,11 @@ func newLine(t *testing.T, index int, roundTrip time.Duration) *line {
 	l.left.Store(math.MaxInt64)
 	ip := func(args ...string) {
 		t.Helper()
-		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
-		}
+		netns.IP(t, args...)
 	}
 	var err error
-	if l.near, err = tunnel(id + "a"); err == nil {
-		l.far, err = tunnel(id + "b")
+	if l.near, err = netns.Tunnel(id + "a"); err == nil {
+		l.far, err = netns.Tunnel(id + "b")
 	}
 	if err != nil {
 		t.Fatal(err)
