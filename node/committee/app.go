@@ -64,7 +64,8 @@ type app struct {
 	firstLive  int64
 	firstTime  time.Time
 	watchTime  time.Duration
-	distrusted atomic.Bool // the key votes elsewhere
+	propose    func(txs [][]byte) [][]byte // in tests: what of a proposal is proposed; nil: all
+	distrusted atomic.Bool                 // the key votes elsewhere
 
 	fail    func(error)        // told once when the chain cannot go on
 	follow  func(*ledger.View) // told of views in which the committee changed; may be nil
@@ -189,6 +190,9 @@ func (a *app) PrepareProposal(_ context.Context,
 		return tx, err
 	}
 	arrange(view, req.Txs, parse, add)
+	if a.propose != nil {
+		txs = a.propose(txs)
+	}
 	return &abci.ResponsePrepareProposal{Txs: txs}, nil
 }
 

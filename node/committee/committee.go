@@ -97,8 +97,9 @@ type Config struct {
 	Registerer prometheus.Registerer // nil: no metrics
 	Net        port.Net              // where it listens and dials; nil: the operating system's
 
-	evidence  *types.EvidenceParams // for retention, in tests; nil: as in the engine's genesis
-	watchTime time.Duration         // in tests; 0: defaultWatchTime
+	evidence  *types.EvidenceParams       // for retention, in tests; nil: as in the engine's genesis
+	watchTime time.Duration               // in tests; 0: defaultWatchTime
+	propose   func(txs [][]byte) [][]byte // in tests: what of a proposal is proposed; nil: all
 }
 
 // Peer is another node's consensus address.

@@ -124,13 +124,17 @@ type running struct {
 	store *store.Store
 }
 
-func (n *network) start(t testing.TB, i int, dir string) *running {
+func (n *network) start(t testing.TB, i int, dir string, change ...func(*Config)) *running {
 	t.Helper()
 	s, err := store.Open(filepath.Join(dir, "store"), store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := Start(t.Context(), n.config(i, dir, s))
+	c := n.config(i, dir, s)
+	for _, f := range change {
+		f(&c)
+	}
+	e, err := Start(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,9 +63,9 @@ func (f *follower) Updated() <-chan struct{} {
 }
 
 // dutiful starts a node that does its duties. Who answers at its consensus port is healthy.
-func (n *network) dutiful(t testing.TB, i int, dir string) *running {
+func (n *network) dutiful(t testing.TB, i int, dir string, change ...func(*Config)) *running {
 	t.Helper()
-	r := n.start(t, i, dir)
+	r := n.start(t, i, dir, change...)
 	f := &follower{Engine: r.Engine, changed: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	var tasks sync.WaitGroup
@@ -401,6 +402,69 @@ func TestRotate(t *testing.T) {
 	}
 	if waiting, certified := nodes[0].View().Records(); waiting > 2 || certified == 0 {
 		t.Errorf("%d records wait, the last one that is certified is of %d", waiting, certified)
+	}
+}
+
+// TestWithheld: one of six members proposes empty blocks, and another leaves out what members say
+// and what they certify. The committee hands over all the same, records are certified, and
+// transactions ordered: what one proposer leaves out the next one has.
+func TestWithheld(t *testing.T) {
+	if os.Getenv("WAYBILL_ROTATE_TERMS") == "" {
+		t.Skip("make rotate")
+	}
+	const terms = 3
+	net := newRotating(t, "withheld", 6, 16, 5, freeAddresses(t, 6), time.Now().UTC())
+	var empty, without atomic.Int64
+	withholds := map[int]func([][]byte) [][]byte{
+		1: func(txs [][]byte) [][]byte {
+			if len(txs) > 0 {
+				empty.Add(1)
+			}
+			return nil
+		},
+		2: func(txs [][]byte) (rest [][]byte) {
+			for _, raw := range txs {
+				tx, err := ledger.ParseTx(raw)
+				if err == nil && (isDuty(tx.Kind) || tx.Kind == ledger.KindRecord ||
+					tx.Kind == ledger.KindHandOver) {
+					without.Add(1)
+					continue
+				}
+				rest = append(rest, raw)
+			}
+			return rest
+		},
+	}
+	var nodes []*running
+	for i := range 6 {
+		nodes = append(nodes, net.dutiful(t, i, t.TempDir(),
+			func(c *Config) { c.propose = withholds[i] }))
+	}
+	events := nodes[0].Subscribe()
+	net.busy(t, nodes[0])
+	nodes[0].wait(t, "three terms", term(terms))
+	height := nodes[0].View().Height()
+	for _, n := range nodes {
+		n.wait(t, "the chain", func(v *ledger.View) bool { return v.Height() > height+2 })
+	}
+	agree(t, net, nodes, terms)
+	if empty.Load() == 0 || without.Load() == 0 {
+		t.Errorf("%d blocks were emptied, %d transactions left out", empty.Load(), without.Load())
+	}
+	if waiting, certified := nodes[0].View().Records(); waiting > 4 || certified == 0 {
+		t.Errorf("%d records wait, the last one that is certified is of %d", waiting, certified)
+	}
+	skipped := 0
+	for _, e := range events.Take().Events {
+		if _, is := e.(ledger.RotationSkipped); is {
+			skipped++
+		}
+	}
+	_, deposits := nodes[0].View().Treasury()
+	t.Logf("%d blocks emptied, %d transactions left out, %d of %d epochs without a hand-over, %d "+
+		"deposits", empty.Load(), without.Load(), skipped, nodes[0].View().Epoch(), deposits)
+	if deposits == 0 {
+		t.Error("nothing was ordered")
 	}
 }
 

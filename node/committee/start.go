@@ -92,7 +92,7 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 		keys:  c.Keys,
 		store: c.Store, keep: c.Keep, votes: newVotes(),
 		metrics: newMetrics(), log: c.Logger, fail: fail,
-		watchTime: cmp.Or(c.watchTime, defaultWatchTime),
+		watchTime: cmp.Or(c.watchTime, defaultWatchTime), propose: c.propose,
 	}
 	if c.Genesis.Params.Rotation != nil {
 		a.seen = make(seen)
