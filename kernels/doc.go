@@ -23,6 +23,7 @@
 //	blake3     as cpu
 //	blake3     github.com/zeebo/blake3
 //	ed25519    as cpu
+//	ed25519    filippo.io/edwards25519
 //	ed25519    github.com/oasisprotocol/curve25519-voi
 //	sha256     as cpu
 //	fp381      as cpu

@@ -175,7 +175,7 @@ var ownGround = []string{"kernels", "rollup", "proofs"}
 var guests = map[string][]string{
 	"github.com/consensys/gnark-crypto": {"kernels", "proofs", "bench", "internal/crash"},
 	"github.com/consensys/gnark":        {"proofs"},
-	"filippo.io/edwards25519":           {"rollup/ledger"},
+	"filippo.io/edwards25519":           {"rollup/ledger", "kernels/ed25519"},
 	"github.com/oasisprotocol":          {"kernels/ed25519"},
 	"filippo.io/age":                    {"node/keep", "internal/cli"},
 	"github.com/klauspost/compress":     {"node/keep"},

@@ -54,3 +54,40 @@ func BenchmarkVerify(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkKnown is ns a signature of keys whose multiples stand ready, on one core: of one key,
+// and of 10,000 by turns, whose multiples no cache holds. The last is what those of a key cost.
+func BenchmarkKnown(b *testing.B) {
+	run := func(name string, keys, each int) {
+		signed, _ := list(b, 1)
+		list := make([]*Signed, max(keys, each))
+		of := make([]*multiples, len(list))
+		for i := range list {
+			list[i], of[i] = &signed[0], of[0]
+			if i < keys {
+				of[i] = negated(&signed[0].Key)
+			}
+		}
+		to := pointers(make([]bool, each))
+		b.Run(name, func(b *testing.B) {
+			at := 0
+			for b.Loop() {
+				if at+each > len(list) {
+					at = 0
+				}
+				withMultiples(list[at:at+each], of[at:at+each], to)
+				at += each
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*each), "ns/signature")
+		})
+	}
+	run("alone", 1, 1)
+	run("together", 1, chunk)
+	run("keys=10000", 10_000, chunk)
+	signed, _ := list(b, 1)
+	b.Run("multiples", func(b *testing.B) {
+		for b.Loop() {
+			negated(&signed[0].Key)
+		}
+	})
+}

@@ -160,4 +160,14 @@ func TestCheckFindsFaults(t *testing.T) {
 	if err := check(standard, standard); err != nil {
 		t.Error(err)
 	}
+	for name, rule := range wrong {
+		code := recurring{true, func(list []*Signed, _ []*multiples, verdicts []*bool) {
+			for i, s := range list {
+				*verdicts[i] = rule(s)
+			}
+		}}
+		if checkRecurring(code, recurring{false, eachStandard}) == nil {
+			t.Errorf("%s passes for known keys", name)
+		}
+	}
 }
