@@ -2,15 +2,18 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -18,16 +21,22 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/snapshots"
 	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/snapshot"
 )
 
-// clients are records like those of a million clients.
-type clients struct{}
+var (
+	joinClients = flag.Int("clients", 1_000_000, "clients of the ledger whose snapshot is fetched")
+	joinEpoch   = flag.Duration("epoch", time.Minute, "how long until the next snapshot is signed")
+)
 
-func (clients) Records(yield func(key, value []byte) error) error {
+// clients are records like those of so many clients.
+type clients int
+
+func (c clients) Records(yield func(key, value []byte) error) error {
 	key, value := make([]byte, 9), make([]byte, 128)
 	key[0] = 'c'
-	for i := range uint64(1_000_000) {
+	for i := range uint64(c) {
 		binary.BigEndian.PutUint64(key[1:], i)
 		binary.BigEndian.PutUint64(value, i*0x9e3779b97f4a7c15)
 		if err := yield(key, value); err != nil {
@@ -59,21 +68,48 @@ func (k *keeping) GetSnapshotChunk(
 	return connect.NewResponse(answer), nil
 }
 
-// BenchmarkFetchSnapshot is how long it takes to get a snapshot of a million clients from a node on
-// the same machine, with every piece checked, onto the disk and into a store. What is left of a
-// join is ledger.Restore: BenchmarkSnapshot there.
+// BenchmarkFetchSnapshot is how long it takes to get a snapshot of so many clients from a node on
+// the same machine, with every piece checked, onto the disk and into a store, while that node
+// writes a new one in each epoch. What is left of a join is ledger.Restore: see its benchmark.
 func BenchmarkFetchSnapshot(b *testing.B) {
 	keeper, err := snapshots.Open(b.TempDir(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}
-	keeper.Begin(1, clients{}, snapshot.Record{Key: []byte("~")})
-	s, err := keeper.Of(1)
-	for ; err != nil; s, err = keeper.Of(1) {
-		if !errors.Is(err, snapshots.ErrWriting) {
-			b.Fatal(err)
+	defer keeper.Close()
+	sign := func(ctx context.Context, height uint64) (s ledger.Snapshot, err error) {
+		keeper.Begin(height, clients(*joinClients), snapshot.Record{Key: []byte("~")})
+		s, err = keeper.Of(height)
+		for errors.Is(err, snapshots.ErrWriting) && ctx.Err() == nil {
+			time.Sleep(10 * time.Millisecond)
+			s, err = keeper.Of(height)
 		}
+		return s, cmp.Or(err, keeper.Certify(s))
 	}
+	start := time.Now()
+	s, err := sign(b.Context(), 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Logf("%d clients, %d MB, written in %v", *joinClients, s.Bytes/1e6, time.Since(start))
+	ctx, cancel := context.WithCancel(b.Context())
+	rotates := make(chan struct{})
+	go func() {
+		defer close(rotates)
+		next := time.NewTicker(*joinEpoch)
+		defer next.Stop()
+		for height := uint64(2); ; height++ {
+			select {
+			case <-next.C:
+			case <-ctx.Done():
+				return
+			}
+			if _, err := sign(ctx, height); err != nil && ctx.Err() == nil {
+				b.Error(err)
+			}
+		}
+	}()
+	defer func() { cancel(); <-rotates }()
 	mux := http.NewServeMux()
 	mux.Handle(api.NewLedgerServiceHandler(&keeping{keeper: keeper}))
 	port := httptest.NewUnstartedServer(mux)
@@ -88,13 +124,16 @@ func BenchmarkFetchSnapshot(b *testing.B) {
 	defer c.Close()
 	b.SetBytes(int64(s.Bytes))
 	for b.Loop() {
-		dir := b.TempDir()
+		dir, start := b.TempDir(), time.Now()
 		err := snapshots.Fetch(b.Context(), dir, s, []snapshots.Server{&server{c: c}}, nil,
 			func(_ int, err error) { b.Error(err) })
 		if err != nil {
 			b.Fatal(err)
 		}
+		fetched := time.Since(start)
 		fill(b, dir, s.Height)
+		b.Logf("fetched in %v, stored in %v more; %d snapshots are signed", fetched,
+			time.Since(start)-fetched, len(keeper.Certified()))
 	}
 }
 
