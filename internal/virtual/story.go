@@ -93,6 +93,7 @@ func TellOf(seed uint64, until uint32, faults []Fault, dir string,
 				c.Consensus.Preset = preset
 				c.Pipeline.WindowAge, c.Pipeline.Tail = 4*time.Second, 2*time.Second
 				c.Consensus.KeepBlocks = 0
+				c.Store.Retention = 0 // it is judged at the end, by all epochs
 			}}})
 	if err != nil {
 		return nil, err
