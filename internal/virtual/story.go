@@ -93,7 +93,6 @@ func TellOf(seed uint64, until uint32, faults []Fault, dir string,
 				c.Consensus.Preset = preset
 				c.Pipeline.WindowAge, c.Pipeline.Tail = 4*time.Second, 2*time.Second
 				c.Consensus.KeepBlocks = 0
-				c.Store.Retention = 0 // it is judged at the end, by all epochs
 			}}})
 	if err != nil {
 		return nil, err
@@ -220,6 +219,7 @@ func (s *Story) watch() {
 		if m.Node == nil {
 			continue
 		}
+		m.remember()
 		if _, gone := m.wire.tripped(); gone {
 			synctest.Wait()
 			s.note("machine %d is down within a write", m.Index)

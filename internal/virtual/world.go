@@ -34,8 +34,24 @@ type Machine struct {
 	home    string
 	lives   int
 	wire    *trip
-	power   bool          // is what the wire takes
-	stopped chan struct{} // closed when StopAside is done; nil: it is not under way
+	power   bool                // is what the wire takes
+	stopped chan struct{}       // closed when StopAside is done; nil: it is not under way
+	settled []map[uint32]uint64 // acks by node, of each epoch; nil: it was down for too long
+}
+
+// remember notes what was settled: a ledger keeps it for so many epochs.
+func (m *Machine) remember() {
+	view := m.Node.View()
+	for epoch := uint32(len(m.settled)); epoch < view.NextToSettle(); epoch++ {
+		var acks map[uint32]uint64
+		if s, ok := view.Settlement(epoch); ok {
+			acks = make(map[uint32]uint64)
+			for i := range s.Rows {
+				acks[s.Rows[i].Node] += s.Rows[i].Acks
+			}
+		}
+		m.settled = append(m.settled, acks)
+	}
 }
 
 // World is a network of real nodes on made hosts and disks. It must live in a bubble of
