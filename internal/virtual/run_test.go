@@ -39,13 +39,13 @@ const until = 4
 
 // epochs returns it.
 func epochs() (uint32, error) {
-	s := os.Getenv("WAYBILL_VIRTUAL_EPOCHS")
+	s := os.Getenv("WAYBILL_VIRTUAL_UNTIL")
 	if s == "" {
 		return until, nil
 	}
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || n < 2 {
-		return 0, fmt.Errorf("WAYBILL_VIRTUAL_EPOCHS=%s: want a number from 2 on", s)
+		return 0, fmt.Errorf("WAYBILL_VIRTUAL_UNTIL=%s: want a number from 2 on", s)
 	}
 	return uint32(n), nil
 }
