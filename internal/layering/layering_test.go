@@ -194,7 +194,7 @@ var guests = map[string][]string{
 		"node/peer",
 		"node/api",
 		"node/signer/remote",
-		"internal/crash",
+		"internal/crash", "internal/virtual",
 		"internal/cli", // a test plays a node that lies
 	},
 	"go.opentelemetry.io":        {"internal/cli"}, // messages alone
