@@ -230,6 +230,8 @@ type sum struct {
 	handovers int
 	blocks    int64
 	acks      uint64
+	bills     int
+	excused   int
 	failed    []uint64
 }
 
@@ -251,14 +253,17 @@ func (s *sum) add(t *testing.T, seed uint64, out string, used time.Duration, err
 	s.stories++
 	s.virtual, s.used = s.virtual+r.Virtual, s.used+used
 	s.handovers, s.blocks, s.acks = s.handovers+r.Handovers, s.blocks+r.Blocks, s.acks+r.Taken
-	t.Logf("seed %d: ok, %v, %d hand-overs, %d acks, in %v", seed, r.Virtual.Round(time.Second),
-		r.Handovers, r.Taken, used.Round(time.Second))
+	s.bills, s.excused = s.bills+r.Bills, s.excused+r.Excused
+	t.Logf("seed %d: ok, %v, %d hand-overs, %d acks, %d of %d bills excused, in %v", seed,
+		r.Virtual.Round(time.Second), r.Handovers, r.Taken, r.Excused, r.Bills,
+		used.Round(time.Second))
 }
 
 func (s *sum) String() string {
 	seconds := max(s.used.Seconds(), 1)
-	return fmt.Sprintf("%d stories: %v of networks, %d blocks, %d hand-overs, %d acks, in %v of "+
-		"processor time: %.1f times as fast as a clock, %.1f hand-overs a minute", s.stories,
-		s.virtual.Round(time.Second), s.blocks, s.handovers, s.acks, s.used.Round(time.Second),
+	return fmt.Sprintf("%d stories: %v of networks, %d blocks, %d hand-overs, %d acks, %d of %d "+
+		"bills excused, in %v of processor time: %.1f times as fast as a clock, %.1f hand-overs a "+
+		"minute", s.stories, s.virtual.Round(time.Second), s.blocks, s.handovers, s.acks, s.excused,
+		s.bills, s.used.Round(time.Second),
 		s.virtual.Seconds()/seconds, 60*float64(s.handovers)/seconds)
 }

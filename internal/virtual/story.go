@@ -62,6 +62,8 @@ type Report struct {
 	Blocks    int64
 	Handovers int
 	Taken     uint64 // acks
+	Bills     int    // of a node in an epoch, with acks that clients know to be taken
+	Excused   int    // of them, that a fault may have kept from being ordered whole
 	Notes     []string
 }
 
@@ -444,8 +446,15 @@ func (s *Story) report() *Report {
 	if v := s.view(); v != nil {
 		r.Blocks = v.Height()
 	}
-	for _, o := range s.traffic.outcomes() {
+	excused := s.excused()
+	for k, o := range s.traffic.outcomes() {
 		r.Taken += o.taken
+		if o.taken > 0 {
+			r.Bills++
+			if excused[k] {
+				r.Excused++
+			}
+		}
 	}
 	return r
 }
