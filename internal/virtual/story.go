@@ -144,7 +144,8 @@ type event struct {
 func (s *Story) live(ctx context.Context, until uint32) {
 	waiting := slices.Clone(s.Faults)
 	var due []event
-	deadline := s.began.Add(time.Duration(until)*epochSeconds*time.Second + limit)
+	// A fault at an epoch's end makes it longer.
+	deadline := s.began.Add(time.Duration(until)*epochSeconds*time.Second*5/4 + limit)
 	for time.Now().Before(deadline) {
 		if s.watch(); len(s.errs) > 0 {
 			return
