@@ -58,7 +58,7 @@ join: ## a seventh node joins six that share sixteen seats, from an empty folder
 
 SEEDS ?= 20
 FIRST ?= 1
-virtual: ## real nodes in virtual time, on made hosts, disks and network: hand-overs with faults of SEEDS (default 20) seeds (FIRST=n SEEDS=1 LOGS=folder for one; UNTIL=250 makes some 200 hand-overs of each)
+virtual: ## real nodes in virtual time, on made hosts, disks and network: hand-overs with faults of SEEDS (default 20) seeds (FIRST=n SEEDS=1 LOGS=folder for one; UNTIL=265 makes some 200 hand-overs of each)
 	WAYBILL_VIRTUAL_UNTIL=$(UNTIL) WAYBILL_VIRTUAL_SEEDS=$(SEEDS) WAYBILL_VIRTUAL_FIRST=$(FIRST) WAYBILL_VIRTUAL_LOGS=$(if $(LOGS),$(abspath $(LOGS))) \
 	$(GO) test -count=1 -v -timeout 48h ./internal/virtual
 
