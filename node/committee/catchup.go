@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -199,9 +200,8 @@ func (u *catchUp) fetch(blocks *Subscription, stopped <-chan struct{}) {
 	for {
 		chain := u.core.GetState()
 		next := chain.LastBlockHeight + 1
-		delete(waiting, next-1) // decided
-		servers := u.servers()
-		u.ask(servers, waiting, next)
+		maps.DeleteFunc(waiting, func(height int64, _ *decided) bool { return height < next })
+		u.ask(waiting, next)
 		if d := waiting[next]; d != nil {
 			err := u.hand(d, &chain)
 			if err != nil {
@@ -231,7 +231,7 @@ func (u *catchUp) fetch(blocks *Subscription, stopped <-chan struct{}) {
 
 // ask asks for the blocks from a height on that are neither there nor awaited, each the server of
 // which the least is awaited.
-func (u *catchUp) ask(servers []blockServer, waiting map[int64]*decided, next int64) {
+func (u *catchUp) ask(waiting map[int64]*decided, next int64) {
 	bytes := 0
 	for _, d := range waiting {
 		bytes += d.size
@@ -255,6 +255,7 @@ func (u *catchUp) ask(servers []blockServer, waiting map[int64]*decided, next in
 	for _, r := range silent {
 		u.leave(r.of, next, errSilent)
 	}
+	servers := u.servers()
 	for height := next; height < next+fetchAhead; height++ {
 		if waiting[height] != nil || height > next && bytes > fetchBytes {
 			continue
