@@ -54,7 +54,7 @@ func Fetch(ctx context.Context, dir string, s ledger.Snapshot, servers []Server,
 	}
 	leaves, err := f.fill(ctx, part)
 	if err != nil {
-		if f.done == 0 {
+		if f.done == 0 && !f.begun {
 			err = errors.Join(err, os.RemoveAll(part))
 		}
 		return err
@@ -106,6 +106,8 @@ type fetch struct {
 	told        func(bytes uint64)
 	refused     func(server int, err error)
 
+	begun bool // chunks of an earlier fetch are there
+
 	mu   sync.Mutex
 	out  []bool // servers that are not asked any more
 	done uint64 // bytes
@@ -127,9 +129,11 @@ func (f *fetch) fill(ctx context.Context, part string) (leaves []byte, err error
 	}
 	defer func() { err = errors.Join(err, f.got.Close()) }()
 	leaves = make([]byte, f.Chunks()*uint64(hashSize))
-	if _, err := f.got.ReadAt(leaves, 0); err != nil && !errors.Is(err, io.EOF) {
+	n, err := f.got.ReadAt(leaves, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("snapshots: %w", err)
 	}
+	f.begun = n > 0
 	if err := f.run(ctx, leaves); err != nil {
 		return nil, err
 	}

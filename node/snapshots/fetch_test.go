@@ -128,6 +128,11 @@ func TestFetchGoesOn(t *testing.T) {
 	}
 	cutAfter(3)
 	cutAfter(2)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Fetch(over, dir, s, []Server{good}, nil, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("cut off at once: %v", err) // and what is there stays
+	}
 	// power was lost: the hash of a chunk reached the disk, and the chunk did not
 	part := Folder(dir, 7) + partSuffix
 	hashes, err := os.ReadFile(filepath.Join(part, gotName))
