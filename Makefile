@@ -50,7 +50,7 @@ simulate: ## the committee's rotation under attack, EPOCHS (default 20000) of ea
 TERMS ?= 20
 KILLS ?= 24
 rotate: ## six nodes that share sixteen seats through TERMS (default 20) hand-overs, members stopped and started around them; KILLS (default 24) members killed before and after Commit of the blocks around a hand-over; two who withhold what they should propose
-	WAYBILL_ROTATE_TERMS=$(TERMS) WAYBILL_ROTATE_KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 60m \
+	REQUIRE_ROTATE=1 WAYBILL_ROTATE_TERMS=$(TERMS) WAYBILL_ROTATE_KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 60m \
 	-run '^(TestRotate|TestWithheld|TestKillAtHandOver)$$' ./node/committee
 
 join: ## a seventh node joins six that share sixteen seats, from an empty folder and a snapshot until it has one; what stops it; evidence from before the snapshot
